@@ -1,0 +1,70 @@
+//! Names of objects in the data bucket. Every key begins with its kind (lifecycle and permissions go by it) and its tenant.
+
+use crate::{RepositoryId, ResultKey, ScanId, TenantId, UploadId};
+
+/// What the caller asked for, written by intake before the message is sent. Ownership and idempotency rest on it.
+pub fn accepted(tenant: &TenantId, scan: ScanId) -> String {
+    format!("accepted/{tenant}/{scan}.json")
+}
+
+/// Present once somebody asked for the scan to be cancelled.
+pub fn cancelled(tenant: &TenantId, scan: ScanId) -> String {
+    format!("cancelled/{tenant}/{scan}.json")
+}
+
+pub fn upload(tenant: &TenantId, upload: UploadId) -> String {
+    format!("uploads/{tenant}/{upload}")
+}
+
+/// `revision` is a commit id, or the tree digest of an upload: hexadecimal either way.
+pub fn snapshot_prefix(tenant: &TenantId, repository: RepositoryId, revision: &str) -> String {
+    format!("snapshots/{tenant}/{repository}/{revision}")
+}
+
+pub fn snapshot_archive(prefix: &str) -> String {
+    format!("{prefix}/snapshot.tar.zst")
+}
+
+/// The list of files, one JSON object a line, compressed with zstd.
+pub fn snapshot_files(prefix: &str) -> String {
+    format!("{prefix}/files.ndjson.zst")
+}
+
+/// Written last: a snapshot without it does not exist.
+pub fn snapshot_manifest(prefix: &str) -> String {
+    format!("{prefix}/manifest.json")
+}
+
+pub fn plan(tenant: &TenantId, scan: ScanId) -> String {
+    format!("plans/{tenant}/{scan}/plan.json")
+}
+
+/// What a runner needs for one job.
+pub fn ticket(tenant: &TenantId, scan: ScanId, job: u32) -> String {
+    format!("plans/{tenant}/{scan}/jobs/{job}.json")
+}
+
+/// How one job ended, when it ended without a result.
+pub fn job_failure(tenant: &TenantId, scan: ScanId, job: u32) -> String {
+    format!("plans/{tenant}/{scan}/jobs/{job}.failure.json")
+}
+
+/// A job's result: manifest line, rules, findings; written once, whoever comes first.
+pub fn result(tenant: &TenantId, key: &ResultKey) -> String {
+    format!("results/{tenant}/{key}/result.ndjson.zst")
+}
+
+/// The engine's own report, compressed with zstd, as evidence.
+pub fn raw_report(tenant: &TenantId, key: &ResultKey) -> String {
+    format!("results/{tenant}/{key}/report.zst")
+}
+
+/// `extension` is `sarif`, `json` or `csv`.
+pub fn report(tenant: &TenantId, scan: ScanId, extension: &str) -> String {
+    format!("reports/{tenant}/{scan}/report.{extension}")
+}
+
+/// Present once `channel` has told its receiver about `event` of the scan.
+pub fn notification(tenant: &TenantId, scan: ScanId, channel: &str, event: &str) -> String {
+    format!("notifications/{tenant}/{scan}/{channel}.{event}.json")
+}

@@ -1,0 +1,92 @@
+//! What is in a snapshot, and what is in a job's result.
+
+use crate::{ResultKey, job::JobOutcome};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// `manifest.json` of a snapshot; written after everything else of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotManifest {
+    pub version: u32,
+    /// Commit id, or tree digest of an upload; hexadecimal.
+    pub revision: String,
+    /// Author date of the commit; for an upload, when it was accepted. Decides which scan is the newest.
+    #[serde(with = "time::serde::rfc3339")]
+    pub committed_at: OffsetDateTime,
+    /// Of `snapshot.tar.zst`, hexadecimal.
+    pub archive_sha256: String,
+    pub archive_bytes: u64,
+    pub files: u64,
+    /// Sum of the sizes of all files.
+    pub bytes: u64,
+    /// What was left out, with the reason; at most 1,000 entries, and `skipped_total` says how many there were.
+    pub skipped: Vec<Skipped>,
+    pub skipped_total: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Bytes that are not UTF-8 are replaced.
+    pub path: String,
+    pub reason: SkipReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    Symlink,
+    Submodule,
+    HardLink,
+    SpecialFile,
+    NotUtf8,
+    TooLarge,
+    CaseCollision,
+    /// Inside a `.git` folder.
+    GitInternals,
+}
+
+/// A line of `files.ndjson.zst`, ordered by path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotFile {
+    pub path: String,
+    pub size: u64,
+    /// Hexadecimal.
+    pub sha256: String,
+    /// By name, as in GitHub's linguist: `Python`, `JavaScript`, `HCL`, `YAML`, `Dockerfile` ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// First line of a job's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultManifest {
+    pub version: u32,
+    pub result_key: ResultKey,
+    pub engine: String,
+    pub engine_version: String,
+    /// [`JobOutcome::Assessed`] or [`JobOutcome::PartlyAssessed`]: other outcomes are not stored.
+    pub outcome: JobOutcome,
+    /// Why files were left out, when they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Files the job was given.
+    pub files: u64,
+    pub findings: u64,
+    pub exit_code: i32,
+    pub duration_ms: u64,
+    pub peak_memory_bytes: u64,
+    /// Of the raw report before compression, hexadecimal.
+    pub report_sha256: String,
+    pub report_bytes: u64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub finished_at: OffsetDateTime,
+}
+
+/// A line of `result.ndjson.zst`: one manifest, then the rules that were used, then the findings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultLine {
+    Manifest(ResultManifest),
+    Rule(crate::finding::Rule),
+    Finding(crate::finding::Finding),
+}
