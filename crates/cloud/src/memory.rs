@@ -1,0 +1,204 @@
+//! Fakes with state, for unit tests: they keep what was written and can be told to fail.
+
+use crate::{
+    BatchJobs, CloudError, Kind, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets, StartOutcome,
+    UploadSlot, WorkflowState, Workflows,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use dunlin_contracts::plan::PresignedPut;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Objects in a map.
+#[derive(Default)]
+pub struct MemoryObjects {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    /// Calls to refuse: any key that begins with this prefix answers [`Kind::Unavailable`].
+    unavailable: Mutex<Option<String>>,
+}
+
+impl MemoryObjects {
+    pub fn make_unavailable(&self, prefix: Option<&str>) {
+        *lock(&self.unavailable) = prefix.map(str::to_owned);
+    }
+    pub fn keys(&self) -> Vec<String> {
+        lock(&self.objects).keys().cloned().collect()
+    }
+    pub fn remove(&self, key: &str) {
+        lock(&self.objects).remove(key);
+    }
+    fn check(&self, call: &'static str, key: &str) -> Result<(), CloudError> {
+        match lock(&self.unavailable).as_deref() {
+            Some(prefix) if key.starts_with(prefix) => Err(CloudError::new(call, Kind::Unavailable, "made unavailable")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryObjects {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, CloudError> {
+        self.check("s3:GetObject", key)?;
+        Ok(lock(&self.objects).get(key).cloned())
+    }
+    async fn get_stream(&self, key: &str) -> Result<Option<(ObjectInfo, ObjectReader)>, CloudError> {
+        Ok(self.get(key).await?.map(|body| {
+            let info = ObjectInfo { bytes: body.len() as u64 };
+            let reader: ObjectReader = Box::new(std::io::Cursor::new(body));
+            (info, reader)
+        }))
+    }
+    async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, CloudError> {
+        self.check("s3:HeadObject", key)?;
+        Ok(lock(&self.objects).get(key).map(|body| ObjectInfo { bytes: body.len() as u64 }))
+    }
+    async fn put(&self, key: &str, body: Bytes, _content_type: &str) -> Result<(), CloudError> {
+        self.check("s3:PutObject", key)?;
+        lock(&self.objects).insert(key.to_owned(), body);
+        Ok(())
+    }
+    async fn put_new(&self, key: &str, body: Bytes, _content_type: &str) -> Result<PutOutcome, CloudError> {
+        self.check("s3:PutObject", key)?;
+        let mut objects = lock(&self.objects);
+        if objects.contains_key(key) {
+            return Ok(PutOutcome::Exists);
+        }
+        objects.insert(key.to_owned(), body);
+        Ok(PutOutcome::Created)
+    }
+    async fn put_file(&self, key: &str, path: &Path, content_type: &str) -> Result<(), CloudError> {
+        let body = tokio::fs::read(path).await.map_err(|e| CloudError::new("s3:PutObject", Kind::Rejected, e))?;
+        self.put(key, body.into(), content_type).await
+    }
+    async fn presign_get(&self, key: &str, _valid: Duration) -> Result<String, CloudError> {
+        Ok(format!("memory://get/{key}"))
+    }
+    async fn presign_put(&self, key: &str, only_new: bool, _valid: Duration) -> Result<PresignedPut, CloudError> {
+        let headers = if only_new { vec![("if-none-match".to_owned(), "*".to_owned())] } else { Vec::new() };
+        Ok(PresignedPut { url: format!("memory://put/{key}"), headers })
+    }
+    async fn presign_upload(&self, key: &str, bytes: u64, sha256: &str, _: Duration) -> Result<UploadSlot, CloudError> {
+        Ok(UploadSlot {
+            url: format!("memory://put/{key}"),
+            headers: vec![("content-length".into(), bytes.to_string()), ("x-amz-checksum-sha256".into(), sha256.into())],
+        })
+    }
+}
+
+/// Messages in a list.
+#[derive(Default)]
+pub struct MemoryQueue {
+    sent: Mutex<Vec<String>>,
+}
+
+impl MemoryQueue {
+    pub fn sent(&self) -> Vec<String> {
+        lock(&self.sent).clone()
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn send(&self, body: &str, _group: &str, _trace_id: &str) -> Result<(), CloudError> {
+        lock(&self.sent).push(body.to_owned());
+        Ok(())
+    }
+}
+
+/// Executions by name.
+#[derive(Default)]
+pub struct MemoryWorkflows {
+    executions: Mutex<BTreeMap<String, (WorkflowState, String)>>,
+    unavailable: Mutex<bool>,
+}
+
+impl MemoryWorkflows {
+    pub fn executions(&self) -> Vec<(String, WorkflowState)> {
+        lock(&self.executions).iter().map(|(name, (state, _))| (name.clone(), *state)).collect()
+    }
+    pub fn end(&self, name: &str) {
+        if let Some(entry) = lock(&self.executions).get_mut(name) {
+            entry.0 = WorkflowState::Ended;
+        }
+    }
+    pub fn make_unavailable(&self, unavailable: bool) {
+        *lock(&self.unavailable) = unavailable;
+    }
+}
+
+#[async_trait]
+impl Workflows for MemoryWorkflows {
+    async fn start(&self, name: &str, input: &str) -> Result<StartOutcome, CloudError> {
+        if *lock(&self.unavailable) {
+            return Err(CloudError::new("states:StartExecution", Kind::Unavailable, "made unavailable"));
+        }
+        let mut executions = lock(&self.executions);
+        if executions.contains_key(name) {
+            return Ok(StartOutcome::AlreadyExists);
+        }
+        executions.insert(name.to_owned(), (WorkflowState::Running, input.to_owned()));
+        Ok(StartOutcome::Started)
+    }
+    async fn state(&self, name: &str) -> Result<Option<WorkflowState>, CloudError> {
+        Ok(lock(&self.executions).get(name).map(|(state, _)| *state))
+    }
+    async fn stop(&self, name: &str, _cause: &str) -> Result<(), CloudError> {
+        self.end(name);
+        Ok(())
+    }
+}
+
+/// Names of Batch jobs that run.
+#[derive(Default)]
+pub struct MemoryBatchJobs {
+    running: Mutex<Vec<String>>,
+}
+
+impl MemoryBatchJobs {
+    pub fn run(&self, name: &str) {
+        lock(&self.running).push(name.to_owned());
+    }
+    pub fn running(&self) -> Vec<String> {
+        lock(&self.running).clone()
+    }
+}
+
+#[async_trait]
+impl BatchJobs for MemoryBatchJobs {
+    async fn terminate_all(&self, prefix: &str, _reason: &str) -> Result<usize, CloudError> {
+        let mut running = lock(&self.running);
+        let before = running.len();
+        running.retain(|name| !name.starts_with(prefix));
+        Ok(before - running.len())
+    }
+}
+
+/// Secrets in a map.
+#[derive(Default)]
+pub struct MemorySecrets {
+    secrets: Mutex<BTreeMap<String, String>>,
+}
+
+#[async_trait]
+impl Secrets for MemorySecrets {
+    async fn get(&self, name: &str) -> Result<Option<String>, CloudError> {
+        Ok(lock(&self.secrets).get(name).cloned())
+    }
+    async fn put(&self, name: &str, value: &str) -> Result<(), CloudError> {
+        lock(&self.secrets).insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+    async fn delete(&self, name: &str) -> Result<(), CloudError> {
+        lock(&self.secrets).remove(name);
+        Ok(())
+    }
+}
