@@ -2,6 +2,7 @@
 //! plain data, and each has one definition: here.
 
 pub mod api;
+pub mod errors;
 pub mod events;
 pub mod plan;
 pub mod problem;

@@ -1,1 +1,16 @@
-fn main() {}
+//! `dispatcher`: starts one execution for each message of the `scans` queue.
+
+mod context;
+mod handler;
+
+use dunlin_runtime::logging;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    logging::init("dispatcher");
+    let context = context::Context::from_env().await?;
+    let context = &context;
+    run(service_fn(move |event: LambdaEvent<_>| async move { Ok::<_, Error>(handler::handle(context, &event.payload).await) }))
+        .await
+}

@@ -1,0 +1,87 @@
+//! Names of errors. A state machine matches a function's error by its `errorType`, so these are contracts: a test compares
+//! them with every `ErrorEquals` in `statemachines/`.
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $module:ident { $($(#[$item_doc:meta])* $name:ident = $text:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            pub mod $module {
+                $($(#[$item_doc])* pub const $name: &str = $text;)*
+            }
+        )*
+        /// Every name that a function of ours may fail with.
+        pub const ALL: &[&str] = &[$($($text,)*)*];
+    };
+}
+
+names! {
+    dispatcher {
+        /// The message is not one of ours; it will end in the dead-letter queue.
+        BAD_MESSAGE = "Dispatcher.BadMessage",
+        START_FAILED = "Dispatcher.StartFailed",
+    }
+    source {
+        REPOSITORY_NOT_FOUND = "Source.RepositoryNotFound",
+        REF_NOT_FOUND = "Source.RefNotFound",
+        ACCESS_DENIED = "Source.AccessDenied",
+        /// The address is not public.
+        ADDRESS_REFUSED = "Source.AddressRefused",
+        TOO_LARGE = "Source.TooLarge",
+        ARCHIVE_REFUSED = "Source.ArchiveRefused",
+        EMPTY = "Source.Empty",
+        UPLOAD_MISSING = "Source.UploadMissing",
+        /// Worth another try: the host or S3 does not answer.
+        UNAVAILABLE = "Source.Unavailable",
+        BAD_INPUT = "Source.BadInput",
+    }
+    planner {
+        SNAPSHOT_UNREADABLE = "Planner.SnapshotUnreadable",
+        NOTHING_TO_SCAN = "Planner.NothingToScan",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Planner.StorageUnavailable",
+        BAD_INPUT = "Planner.BadInput",
+    }
+    runner {
+        TICKET_UNREADABLE = "Runner.TicketUnreadable",
+        SNAPSHOT_UNREADABLE = "Runner.SnapshotUnreadable",
+        ENGINE_MISSING = "Runner.EngineMissing",
+        ENGINE_CRASHED = "Runner.EngineCrashed",
+        REPORT_UNREADABLE = "Runner.ReportUnreadable",
+        /// More time than Lambda has: Batch has more.
+        TIMED_OUT = "Runner.TimedOut",
+        /// One size up.
+        OUT_OF_MEMORY = "Runner.OutOfMemory",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Runner.StorageUnavailable",
+        /// The job was told to stop.
+        TERMINATED = "Runner.Terminated",
+        BAD_INPUT = "Runner.BadInput",
+    }
+    recorder {
+        /// Worth another try, for long: the database may be asleep or failing over.
+        DATABASE_UNAVAILABLE = "Recorder.DatabaseUnavailable",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Recorder.StorageUnavailable",
+        BAD_INPUT = "Recorder.BadInput",
+        DATABASE_REJECTED = "Recorder.DatabaseRejected",
+    }
+    aggregator {
+        /// Worth another try, for long.
+        DATABASE_UNAVAILABLE = "Aggregator.DatabaseUnavailable",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Aggregator.StorageUnavailable",
+        PLAN_UNREADABLE = "Aggregator.PlanUnreadable",
+        DATABASE_REJECTED = "Aggregator.DatabaseRejected",
+        BAD_INPUT = "Aggregator.BadInput",
+    }
+    notifier {
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Notifier.StorageUnavailable",
+        BAD_INPUT = "Notifier.BadInput",
+    }
+    migrate {
+        /// Worth another try.
+        DATABASE_UNAVAILABLE = "Migrate.DatabaseUnavailable",
+        FAILED = "Migrate.Failed",
+    }
+}
