@@ -1,0 +1,129 @@
+//! Following a scan to its end and telling its result: what `scan` and `show` have in common.
+
+use crate::{
+    api::Api,
+    args::{FollowArgs, ResultArgs},
+    follow::{self, End, Pace},
+    http, interrupt,
+    outcome::{self, Outcome},
+    render::{self, Style, live::Progress, scan::Links},
+    terminal::Terminal,
+    text, transfer,
+};
+use anyhow::{Context, anyhow};
+use dunlin_contracts::api::ScanView;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+use uuid::Uuid;
+
+pub fn links(api: &Api, id: Uuid) -> Links {
+    let id = id.to_string();
+    Links {
+        scan: api.link(&["v1", "scans", &id], &[]).to_string(),
+        report: api.link(&["v1", "scans", &id, "report"], &[("format", "sarif".to_owned())]).to_string(),
+    }
+}
+
+/// Waits for the end of the scan and tells it.
+pub async fn follow_and_tell(
+    api: &Api,
+    id: Uuid,
+    how: &FollowArgs,
+    result: &ResultArgs,
+    terminal: &Terminal,
+) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new(terminal, id, !how.no_progress);
+    let end = follow::follow(api, id, Pace::default(), how.timeout, interrupt::listen(), &mut progress).await;
+    progress.finish();
+    match end
+        .with_context(|| format!("scan {id} cannot be followed; it may still be running (dunlin show {id} --follow)"))?
+    {
+        End::Ended(scan) => tell(api, &scan, result, terminal).await,
+        End::OutOfTime => {
+            terminal.warning(&format!(
+                "scan {id} has not ended in time and goes on; come back with `dunlin show {id} --follow`"
+            ));
+            Ok(Outcome::Incomplete)
+        }
+    }
+}
+
+/// Prints the result as asked for, and says by the outcome what it means.
+pub async fn tell(api: &Api, scan: &ScanView, result: &ResultArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let links = links(api, scan.id);
+    match result.format.report() {
+        None => {
+            let findings = if render::scan::has_report(scan) {
+                api.findings(scan.id).await.context("the findings cannot be read")?
+            } else {
+                Vec::new()
+            };
+            let render = |style: Style| {
+                let jobs = if outcome::has_ended(scan) { String::new() } else { render::scan::jobs(scan, style) };
+                [render::findings::findings(&findings, style), jobs, render::scan::conclusion(scan, &links, style)]
+                    .concat()
+            };
+            match &result.output {
+                None => terminal.print(&render(terminal.out)).context("the result could not be printed")?,
+                Some(path) => {
+                    write_file(path, |file| Ok(file.write_all(render(Style::PLAIN).as_bytes())?))?;
+                    terminal.note(&render::scan::conclusion(scan, &links, terminal.err));
+                }
+            }
+        }
+        Some(format) => {
+            if render::scan::has_report(scan) {
+                save_report(api, scan.id, format, result.output.as_deref()).await?;
+            }
+            terminal.note(render::scan::conclusion(scan, &links, terminal.err).trim_end());
+        }
+    }
+    let judged = outcome::judge(scan, result.fail_on.map(Into::into));
+    if judged == Outcome::Error {
+        let reason = scan.reason.as_deref().unwrap_or("the server gives no reason");
+        terminal.error(&anyhow!("the scan failed: {reason}"));
+    }
+    Ok(judged)
+}
+
+async fn save_report(api: &Api, id: Uuid, format: &str, output: Option<&Path>) -> anyhow::Result<()> {
+    let address = api.report_address(id, format).await.context("the report cannot be had")?;
+    let http = http::transfer_client()?;
+    match output {
+        None => {
+            transfer::fetch(&http, &address, &mut io::stdout()).await?;
+        }
+        Some(path) => {
+            // Whole or not at all: half a SARIF file would be worse than none.
+            let mut file = beside(path)?;
+            transfer::fetch(&http, &address, &mut file).await?;
+            keep(file, path)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_file(
+    path: &Path,
+    fill: impl FnOnce(&mut tempfile::NamedTempFile) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut file = beside(path)?;
+    fill(&mut file).with_context(|| format!("{} cannot be written", text::clean(&path.to_string_lossy())))?;
+    keep(file, path)
+}
+
+fn beside(path: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // A report is no secret of its writer; the user's umask decides, as for any file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(".dunlin-").tempfile_in(folder).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn keep(file: tempfile::NamedTempFile, path: &Path) -> anyhow::Result<()> {
+    file.persist(path).map_err(|error| error.error).with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(())
+}

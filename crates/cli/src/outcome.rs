@@ -1,0 +1,95 @@
+//! Exit codes. When several apply, the worst wins: error, then incomplete, then findings.
+
+use dunlin_contracts::api::ScanView;
+use dunlin_core::{finding::Severity, scan::ScanState};
+use std::process::ExitCode;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Clean = 0,
+    /// Findings at or above `--fail-on`.
+    Findings = 1,
+    /// The scan is partial or cancelled, or has not ended: what it did not look at may hold anything.
+    Incomplete = 2,
+    /// The command or the scan failed.
+    Error = 3,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(outcome as u8)
+    }
+}
+
+/// The state in the types of this version; `None` when the server is newer and knows another.
+pub fn state(scan: &ScanView) -> Option<ScanState> {
+    [
+        ScanState::Accepted,
+        ScanState::Running,
+        ScanState::Complete,
+        ScanState::Partial,
+        ScanState::Failed,
+        ScanState::Cancelled,
+    ]
+    .into_iter()
+    .find(|state| state.as_str() == scan.status)
+}
+
+pub fn has_ended(scan: &ScanView) -> bool {
+    state(scan).is_some_and(ScanState::is_end)
+}
+
+/// What a scan means for whoever asked.
+pub fn judge(scan: &ScanView, fail_on: Option<Severity>) -> Outcome {
+    match state(scan) {
+        Some(ScanState::Failed) => Outcome::Error,
+        Some(ScanState::Complete) => match (fail_on, &scan.summary) {
+            (None, _) => Outcome::Clean,
+            // Without counts nobody can say that it is clean.
+            (Some(_), None) => Outcome::Incomplete,
+            (Some(least), Some(summary)) => {
+                let found = summary.by_severity.iter().any(|(severity, count)| *severity >= least && *count > 0);
+                if found { Outcome::Findings } else { Outcome::Clean }
+            }
+        },
+        _ => Outcome::Incomplete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn every_state_and_threshold_has_its_exit_code() {
+        let complete = |high: u64| sample::scan_with("complete", &[(Severity::High, high), (Severity::Low, 4)]);
+        let table = [
+            (complete(1), None, Outcome::Clean),
+            (complete(1), Some(Severity::Critical), Outcome::Clean),
+            (complete(1), Some(Severity::High), Outcome::Findings),
+            (complete(1), Some(Severity::Medium), Outcome::Findings),
+            (complete(0), Some(Severity::Medium), Outcome::Clean),
+            (complete(0), Some(Severity::Low), Outcome::Findings),
+            (ScanView { summary: None, ..complete(0) }, Some(Severity::Low), Outcome::Incomplete),
+            (ScanView { status: "partial".into(), ..complete(1) }, Some(Severity::Low), Outcome::Incomplete),
+            (ScanView { status: "partial".into(), ..complete(0) }, None, Outcome::Incomplete),
+            (ScanView { status: "cancelled".into(), ..complete(0) }, None, Outcome::Incomplete),
+            (ScanView { status: "failed".into(), ..complete(1) }, Some(Severity::Low), Outcome::Error),
+            (ScanView { status: "running".into(), ..complete(0) }, None, Outcome::Incomplete),
+            (ScanView { status: "hibernating".into(), ..complete(0) }, None, Outcome::Incomplete),
+        ];
+        for (scan, fail_on, expected) in table {
+            assert_eq!(judge(&scan, fail_on), expected, "{} with {fail_on:?}", scan.status);
+        }
+    }
+
+    #[test]
+    fn the_worst_wins() {
+        assert!(Outcome::Error > Outcome::Incomplete && Outcome::Incomplete > Outcome::Findings);
+        assert_eq!(
+            [Outcome::Clean as u8, Outcome::Findings as u8, Outcome::Incomplete as u8, Outcome::Error as u8],
+            [0, 1, 2, 3]
+        );
+    }
+}
