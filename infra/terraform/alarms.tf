@@ -1,0 +1,61 @@
+# Alarms of the state machine and the front door; those of functions and queues are in their modules. All go to one topic.
+
+locals {
+  alarm_actions = var.enable_alarms && var.alarm_email != null ? [aws_sns_topic.alarms[0].arn] : []
+
+  state_machine_alarms = {
+    failed   = { metric = "ExecutionsFailed", description = "A scan ended as failed. The scan says why; recorder has told its tenant." }
+    timedout = { metric = "ExecutionsTimedOut", description = "A scan took longer than the state machine allows." }
+    throttle = { metric = "ExecutionThrottled", description = "Step Functions held state transitions back: look at the account's quota." }
+  }
+}
+
+resource "aws_sns_topic" "alarms" {
+  count = var.enable_alarms && var.alarm_email != null ? 1 : 0
+
+  name = "${local.prefix}-alarms"
+}
+
+resource "aws_sns_topic_subscription" "alarms" {
+  count = length(aws_sns_topic.alarms)
+
+  topic_arn = aws_sns_topic.alarms[0].arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
+
+resource "aws_cloudwatch_metric_alarm" "state_machine" {
+  for_each = var.enable_alarms ? local.state_machine_alarms : {}
+
+  alarm_name          = "${local.state_machine}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = "AWS/States"
+  metric_name         = each.value.metric
+  dimensions          = { StateMachineArn = local.state_machine_arn }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+}
+
+resource "aws_cloudwatch_metric_alarm" "api" {
+  count = var.enable_alarms ? 1 : 0
+
+  alarm_name          = "${local.prefix}-api-5xx"
+  alarm_description   = "The HTTP API answered with a server error. Its access log names route and request, the function's log the reason."
+  namespace           = "AWS/ApiGateway"
+  metric_name         = "5xx"
+  dimensions          = { ApiId = aws_apigatewayv2_api.main.id }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+}

@@ -1,0 +1,170 @@
+# Every function as data: folder under functions/ = key here = binary = log service = folder under events/. What each may do
+# is in iam.tf.
+
+locals {
+  # Apart from the rest because the queues hide a message for six times as long. The state machine waits a little longer than
+  # each of them.
+  timeouts = {
+    intake     = 10
+    api        = 30 # API Gateway gives up after 30 s, and a paused database wakes in 15 to 30
+    dispatcher = 30
+    source     = 900
+    planner    = 300
+    aggregator = 900
+    notifier   = 120
+    # Short, because it decides when SQS delivers an event again after the database was away.
+    recorder = 60
+    migrate  = 300
+    runner   = 900
+  }
+
+  functions = {
+    intake = {
+      description = "Accepts scans, uploads, credentials and cancellations over HTTP; needs no database"
+      memory_mib  = 512
+      environment = {
+        DATA_BUCKET       = local.data_bucket
+        SCANS_QUEUE_URL   = module.queue_scans.url
+        STATE_MACHINE_ARN = local.state_machine_arn
+        SECRETS_PREFIX    = local.secrets_prefix
+        BATCH_QUEUES      = join(",", values(local.job_queues))
+        EGRESS_ALLOW      = join(",", var.egress_allow)
+      }
+    }
+    api = {
+      description = "Answers everything people read over HTTP"
+      memory_mib  = 512
+      database    = "app"
+      environment = {
+        DATA_BUCKET    = local.data_bucket
+        AUTH_ENDPOINT  = local.auth_endpoint
+        AUTH_CLIENT_ID = aws_cognito_user_pool_client.cli.id
+        AUTH_ISSUER    = local.auth_issuer
+      }
+    }
+    dispatcher = {
+      description = "Starts one execution per message of the scans queue"
+      memory_mib  = 256
+      environment = { STATE_MACHINE_ARN = local.state_machine_arn }
+    }
+    source = {
+      description = "Fetches a repository or an upload once and stores it as a snapshot"
+      memory_mib  = 2048
+      storage_mib = 4096
+      environment = {
+        DATA_BUCKET    = local.data_bucket
+        SECRETS_PREFIX = local.secrets_prefix
+        EGRESS_ALLOW   = join(",", var.egress_allow)
+      }
+    }
+    planner = {
+      description = "Chooses engines, shards, sizes and compute for a snapshot, and looks up stored results"
+      memory_mib  = 1024
+      environment = merge({
+        DATA_BUCKET              = local.data_bucket
+        RUNNER_FUNCTION_PREFIX   = local.runner_function_prefix
+        JOB_DEFINITION_PREFIX    = local.job_definition_prefix
+        LAMBDA_THRESHOLD_SECONDS = tostring(var.lambda_threshold_seconds)
+      }, local.engines_environment)
+    }
+    aggregator = {
+      description = "Streams job results into findings and reports, in one transaction"
+      memory_mib  = 1024
+      database    = "app"
+      environment = { DATA_BUCKET = local.data_bucket }
+    }
+    notifier = {
+      description = "Tells the organisation's receivers how a scan ended"
+      memory_mib  = 256
+      environment = {
+        DATA_BUCKET    = local.data_bucket
+        SECRETS_PREFIX = local.secrets_prefix
+        EGRESS_ALLOW   = join(",", var.egress_allow)
+      }
+    }
+    recorder = {
+      description = "Writes scan and job states as they change; ends scans whose execution failed, timed out or was aborted"
+      memory_mib  = 256
+      database    = "app"
+      # The database is what it protects.
+      reserved_concurrency = var.recorder_concurrency
+      environment          = { DATA_BUCKET = local.data_bucket }
+    }
+    migrate = {
+      description = "Brings the database schema up to date; runs at every deploy and changes nothing the second time"
+      memory_mib  = 256
+      database    = "owner"
+      # Two at once would wait for each other's lock. Unset locally, where an account has no quota to take it from.
+      reserved_concurrency = local.is_aws ? 1 : null
+      environment          = {}
+    }
+  }
+
+  common_environment = merge(
+    { DUNLIN_ENV = var.environment, LOG_LEVEL = var.log_level },
+    local.is_local ? { S3_FORCE_PATH_STYLE = "true" } : {},
+  )
+
+  engines_environment = local.is_local ? { ENGINES_DIR = var.engines_dir } : {}
+}
+
+module "function" {
+  source   = "./modules/function"
+  for_each = local.functions
+
+  name                 = "${local.prefix}-${each.key}"
+  description          = each.value.description
+  zip                  = "${var.functions_dir}/${each.key}.zip"
+  architecture         = var.architecture
+  memory_mib           = each.value.memory_mib
+  timeout_seconds      = local.timeouts[each.key]
+  storage_mib          = try(each.value.storage_mib, 512)
+  reserved_concurrency = try(each.value.reserved_concurrency, null)
+  environment = merge(
+    local.common_environment,
+    each.value.environment,
+    can(each.value.database) ? local.database_environment[each.value.database] : {},
+  )
+  statements = concat(
+    local.permissions[each.key],
+    can(each.value.database) ? local.database_permissions[each.value.database] : [],
+  )
+  network            = can(each.value.database) ? local.function_network : null
+  log_retention_days = var.log_retention_days
+  alarms             = var.enable_alarms ? ["errors", "throttles", "duration"] : []
+  alarm_actions      = local.alarm_actions
+}
+
+# One runner per engine, because in AWS an engine is an image. Errors and slow runs of a runner are a scan's own business
+# (Step Functions moves the job to Batch and the scan says so); only throttles tell of Dunlin itself.
+module "runner" {
+  source   = "./modules/function"
+  for_each = local.lambda_engines
+
+  name               = "${local.runner_function_prefix}${each.key}"
+  description        = "Runs one job of the engine ${each.key}"
+  zip                = local.is_local ? "${var.functions_dir}/runner.zip" : null
+  image_uri          = local.is_aws ? local.engine_images[each.key] : null
+  architecture       = local.is_aws ? "x86_64" : var.architecture
+  memory_mib         = each.value.lambda_memory_mib
+  timeout_seconds    = local.timeouts.runner
+  storage_mib        = 4096
+  environment        = merge(local.common_environment, local.engines_environment)
+  statements         = local.permissions.runner
+  log_retention_days = var.log_retention_days
+  alarms             = var.enable_alarms ? ["throttles"] : []
+  alarm_actions      = local.alarm_actions
+}
+
+# Migrations run when the code of `migrate` changed, before anything that reads the tables is reachable. A failure fails
+# the apply.
+resource "aws_lambda_invocation" "migrate" {
+  function_name = module.function["migrate"].name
+  input         = jsonencode({})
+  triggers = {
+    code     = module.function["migrate"].code_hash
+    database = local.database_identity
+  }
+
+  depends_on = [terraform_data.database_roles, aws_rds_cluster_instance.main]
+}

@@ -1,0 +1,19 @@
+output "name" {
+  description = "Name of the function."
+  value       = aws_lambda_function.this.function_name
+}
+
+output "arn" {
+  description = "ARN of the function."
+  value       = aws_lambda_function.this.arn
+}
+
+output "invoke_arn" {
+  description = "ARN that API Gateway calls."
+  value       = aws_lambda_function.this.invoke_arn
+}
+
+output "code_hash" {
+  description = "Changes with the code."
+  value       = coalesce(aws_lambda_function.this.source_code_hash, aws_lambda_function.this.image_uri)
+}

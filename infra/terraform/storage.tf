@@ -1,0 +1,108 @@
+# One bucket for everything, by prefix (crates/core/src/keys.rs). Versioning is off: every object is written once, or is
+# derived from others.
+
+resource "aws_s3_bucket" "data" {
+  bucket        = local.data_bucket
+  force_destroy = var.bucket_force_destroy
+}
+
+resource "aws_s3_bucket_public_access_block" "data" {
+  bucket                  = aws_s3_bucket.data.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_ownership_controls" "data" {
+  bucket = aws_s3_bucket.data.id
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "data" {
+  bucket = aws_s3_bucket.data.id
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
+  }
+}
+
+# The emulator speaks HTTP, so the refusal of it is for AWS.
+resource "aws_s3_bucket_policy" "data" {
+  count = local.in_aws
+
+  bucket = aws_s3_bucket.data.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "RefusePlainHttp"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource  = [aws_s3_bucket.data.arn, "${aws_s3_bucket.data.arn}/*"]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
+  })
+
+  depends_on = [aws_s3_bucket_public_access_block.data]
+}
+
+# Browsers send uploads to presigned URLs, and read reports from them.
+resource "aws_s3_bucket_cors_configuration" "data" {
+  count = length(var.cors_allowed_origins) > 0 ? 1 : 0
+
+  bucket = aws_s3_bucket.data.id
+  cors_rule {
+    allowed_methods = ["GET", "PUT"]
+    allowed_origins = var.cors_allowed_origins
+    allowed_headers = ["content-type", "content-length", "x-amz-*"]
+    expose_headers  = ["etag"]
+    max_age_seconds = 3600
+  }
+}
+
+locals {
+  # Days each kind of object lives. Plans hold the tickets, whose URLs are worth nothing after a day.
+  lifetimes = {
+    accepted      = 90
+    cancelled     = 90
+    uploads       = 2
+    snapshots     = 30
+    plans         = 30
+    results       = 90
+    reports       = 365
+    notifications = 90
+  }
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "data" {
+  count = var.enable_lifecycle ? 1 : 0
+
+  bucket = aws_s3_bucket.data.id
+
+  dynamic "rule" {
+    for_each = local.lifetimes
+    content {
+      id     = rule.key
+      status = "Enabled"
+      filter {
+        prefix = "${rule.key}/"
+      }
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
+  rule {
+    id     = "abort-uploads"
+    status = "Enabled"
+    filter {}
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 2
+    }
+  }
+}
