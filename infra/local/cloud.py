@@ -1,0 +1,202 @@
+"""The local cloud: `python3 infra/local/cloud.py up|down|reset|status|logs|redrive|env [--stack dev|test]`.
+
+docs/local-cloud.md explains it. Needs Python 3.11 and installs the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from localcloud import stack as places  # noqa: E402
+from localcloud import tools  # noqa: E402
+from localcloud.console import run, say, step  # noqa: E402
+from localcloud.postgres import Server  # noqa: E402
+from localcloud.services import Emulator, alone  # noqa: E402
+from localcloud.stack import REPOSITORY, Problem, Stack  # noqa: E402
+
+_NEEDS_EMULATOR_LIBRARIES = {"up", "status", "logs", "redrive"}
+
+
+def up(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Everything running and up to date; harmless when it is already."""
+    from localcloud import deploy, functions
+
+    with alone(stack):
+        installer = REPOSITORY / "infra" / "local" / "engines.py"
+        if installer.is_file():
+            run([sys.executable, installer, "install"], what="installing the engines", show=True)
+        if not arguments.no_build:
+            functions.build()
+        functions.pack(stack)
+        Server(stack).start()
+        emulator = Emulator(stack)
+        emulator.start(os.environ.get("DUNLIN_BATCH_MODE", "auto"))
+        values = deploy.ensure(stack)
+        # From here on a crash of the emulator loses what happened since, not what was deployed.
+        if emulator.request("POST", "/_dunlin/save") is None:
+            say("the emulator's state could not be saved; it will be when it stops")
+    print(f"""
+  API       {values["DUNLIN_API_URL"]}
+  user      {values["DEMO_USER"]}
+  password  {values["DEMO_PASSWORD"]}
+  settings  {stack.env_file} (`. {os.path.relpath(stack.env_file)}`)
+""")
+
+
+def down(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Stop everything; the data stay."""
+    with alone(stack):
+        Emulator(stack).stop()
+        Server(stack).stop()
+    say(f"the {stack.name} stack is down; its data are in {stack.home}")
+
+
+def reset(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Stop everything and delete the data."""
+    with alone(stack):
+        Emulator(stack).stop()
+        server = Server(stack)
+        server.stop()
+        with step("deleting the data"):
+            server.remove()
+            for entry in stack.home.iterdir():
+                if entry.name != "lock":
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    say(f"the {stack.name} stack is empty")
+
+
+def status(stack: Stack, arguments: argparse.Namespace) -> None:
+    """What runs, and what it is doing."""
+    from localcloud import aws
+
+    emulator, server = Emulator(stack), Server(stack)
+    healthy = emulator.pid is not None and emulator.healthy()
+    print(f"stack     {stack.name}")
+    print(f"emulator  {f'pid {emulator.pid}' if emulator.pid else 'down'}, port {stack.port}"
+          f"{', answers' if healthy else ''}")
+    print(f"postgres  {f'pid {server.pid()}' if server.running() else 'down'}, port {stack.postgres_port}")
+    if not healthy:
+        return
+    for queue, (waiting, flying) in sorted(aws.depths(stack).items()):
+        print(f"queue     {queue}: {waiting} waiting, {flying} in flight")
+    values = read_env(stack)
+    if machine := values.get("STATE_MACHINE_ARN"):
+        names = aws.running(stack, machine)
+        print(f"running   {len(names)} executions{': ' + ', '.join(names) if names else ''}")
+    for queue, state, name in aws.jobs(stack):
+        print(f"job       {name} {state} on {queue}")
+
+
+def logs(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Logs of one function, of Batch jobs (`jobs`), or of everything."""
+    from localcloud import aws
+
+    if arguments.function == "emulator":
+        print(stack.emulator_log.read_text(errors="replace"), end="")
+        return
+    require_running(stack)
+    name = arguments.function or ""
+    prefix = f"/dunlin/{stack.environment}/jobs" if name == "jobs" else f"/aws/lambda/dunlin-{stack.environment}-{name}"
+    groups = [prefix] if name else [prefix, f"/dunlin/{stack.environment}/jobs"]
+    lines = sorted(line for group in groups for line in aws.log_lines(stack, group, arguments.minutes * 60))
+    for stamp, group, text in lines:
+        clock = datetime.fromtimestamp(stamp / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+        print(f"{clock} {group.rsplit('/', 1)[-1].removeprefix(f'dunlin-{stack.environment}-')}: {text.rstrip()}")
+    if not lines:
+        say(f"no log lines in the last {arguments.minutes} minutes")
+
+
+def redrive(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Put dead letters back on their queues."""
+    from localcloud import aws
+
+    require_running(stack)
+    for queue, count in sorted(aws.redrive(stack).items()):
+        say(f"{queue}: {count} message{'' if count == 1 else 's'} put back")
+
+
+def env(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Print the stack's addresses as shell assignments."""
+    if not stack.env_file.is_file():
+        raise Problem(f"the {stack.name} stack was never up: run `make up`")
+    print(stack.env_file.read_text(), end="")
+
+
+def postgres(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Stop or start Postgres alone."""
+    with alone(stack):
+        server = Server(stack)
+        server.start() if arguments.action == "start" else server.stop()
+
+
+def install(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Install a tool and print where its programs are."""
+    folders = {"cargo-lambda": tools.cargo_lambda, "postgres": tools.postgres_programs,
+               "emulator": lambda: tools.ensure_venv().parent, "terraform": lambda: tools.terraform().parent}
+    print(folders[arguments.tool]())
+
+
+def require_running(stack: Stack) -> None:
+    """Stop with a sentence when the emulator is down."""
+    if not Emulator(stack).healthy():
+        raise Problem(f"the {stack.name} stack is down: run `make up`")
+
+
+def read_env(stack: Stack) -> dict[str, str]:
+    """The stack's addresses, empty before the first `up`."""
+    import shlex
+
+    if not stack.env_file.is_file():
+        return {}
+    words = shlex.split(stack.env_file.read_text())
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cloud.py", description="The local cloud of Dunlin.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for function in (up, down, reset, status, logs, redrive, env, postgres):
+        command = commands.add_parser(function.__name__, help=(function.__doc__ or "").splitlines()[0])
+        command.set_defaults(run=function)
+        command.add_argument("--stack", default=os.environ.get("STACK", "dev"), help="dev (default) or test")
+        if function is up:
+            command.add_argument("--no-build", action="store_true", help="use the binaries that are there")
+        if function is logs:
+            command.add_argument("function", nargs="?", help="a function's name, `jobs`, or `emulator`")
+            command.add_argument("--minutes", type=int, default=60, help="how far back (default: 60)")
+        if function is postgres:
+            command.add_argument("action", choices=["start", "stop"])
+    command = commands.add_parser("tools", help="Install a tool and print the folder with its programs.")
+    command.set_defaults(run=install, stack="dev")
+    command.add_argument("tool", choices=["cargo-lambda", "postgres", "emulator", "terraform"])
+    return parser
+
+
+def main() -> int:
+    """Run one command; a Problem is told in one sentence."""
+    arguments = _parser().parse_args()
+    try:
+        places.require_python()
+        if arguments.command in _NEEDS_EMULATOR_LIBRARIES:
+            python = tools.ensure_venv()
+            if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+                os.execv(python, [str(python), *sys.argv])
+        arguments.run(Stack.of(arguments.stack), arguments)
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Calls to the emulator's AWS API, with the emulator's root credentials. Needs the virtual environment (botocore)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from localcloud.stack import REGION, Stack
+
+
+def client(stack: Stack, service: str) -> Any:
+    """A client of one service."""
+    import botocore.session
+    from botocore.config import Config
+
+    session = botocore.session.Session(profile=None)
+    # Nothing of the person's own AWS configuration may take part.
+    session.set_config_variable("profile", None)
+    session.set_config_variable("config_file", "/dev/null")
+    session.set_config_variable("credentials_file", "/dev/null")
+    return session.create_client(
+        service, region_name=REGION, endpoint_url=stack.endpoint, aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, proxies={}))
+
+
+def has(stack: Stack, outputs: dict[str, Any]) -> bool:
+    """Whether the resources of these Terraform outputs are there."""
+    from botocore.exceptions import ClientError
+
+    try:
+        functions = client(stack, "lambda")
+        for name in outputs["functions"].values():
+            functions.get_function(FunctionName=name)
+        client(stack, "stepfunctions").describe_state_machine(stateMachineArn=outputs["state_machine_arn"])
+        client(stack, "cognito-idp").describe_user_pool(UserPoolId=outputs["user_pool_id"])
+        client(stack, "s3").head_bucket(Bucket=outputs["data_bucket"])
+        queues = client(stack, "sqs")
+        for key in ("scans_queue_url", "scans_dlq_url", "recordings_queue_url", "recordings_dlq_url"):
+            queues.get_queue_attributes(QueueUrl=outputs[key], AttributeNames=["QueueArn"])
+        client(stack, "apigatewayv2").get_api(ApiId=outputs["api_url"].rsplit("/", 1)[-1])
+        batch = client(stack, "batch")
+        found = batch.describe_job_queues(jobQueues=list(outputs["job_queues"].values()))["jobQueues"]
+        return len(found) == len(outputs["job_queues"])
+    except ClientError:
+        return False
+
+
+def ensure_user(stack: Stack, pool: str, email: str, tenant: str, password: str) -> None:
+    """A user of an organisation who can log in at once."""
+    from botocore.exceptions import ClientError
+
+    cognito = client(stack, "cognito-idp")
+    attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"},
+                  {"Name": "custom:tenant", "Value": tenant}]
+    try:
+        cognito.admin_get_user(UserPoolId=pool, Username=email)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "UserNotFoundException":
+            raise
+        cognito.admin_create_user(UserPoolId=pool, Username=email, UserAttributes=attributes,
+                                  MessageAction="SUPPRESS")
+        cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
+
+
+def depths(stack: Stack) -> dict[str, tuple[int, int]]:
+    """Messages waiting and in flight, by queue."""
+    sqs = client(stack, "sqs")
+    found = {}
+    for url in sqs.list_queues(QueueNamePrefix="dunlin-").get("QueueUrls", []):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        values = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        found[url.rsplit("/", 1)[-1]] = (int(values[names[0]]), int(values[names[1]]))
+    return found
+
+
+def redrive(stack: Stack) -> dict[str, int]:
+    """Put every message of a dead-letter queue back on its queue; the emulator has no StartMessageMoveTask."""
+    sqs = client(stack, "sqs")
+    moved = {}
+    for dead in sqs.list_queues(QueueNamePrefix="dunlin-").get("QueueUrls", []):
+        if not dead.endswith("-dlq"):
+            continue
+        source = dead.removesuffix("-dlq")
+        count = 0
+        while True:
+            answer = sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10, WaitTimeSeconds=0,
+                                         MessageAttributeNames=["All"])
+            messages = answer.get("Messages") or []
+            if not messages:
+                break
+            for message in messages:
+                sqs.send_message(QueueUrl=source, MessageBody=message["Body"],
+                                 MessageAttributes=message.get("MessageAttributes") or {})
+                # Only now: a message is twice on its queue rather than nowhere, and every reader is idempotent.
+                sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+                count += 1
+        moved[source.rsplit("/", 1)[-1]] = count
+    return moved
+
+
+def running(stack: Stack, machine: str) -> list[str]:
+    """Names of running executions."""
+    sfn = client(stack, "stepfunctions")
+    answer = sfn.list_executions(stateMachineArn=machine, statusFilter="RUNNING")
+    return [execution["name"] for execution in answer["executions"]]
+
+
+def jobs(stack: Stack) -> list[tuple[str, str, str]]:
+    """Queue, state and name of Batch jobs that have not ended."""
+    batch = client(stack, "batch")
+    found = []
+    for queue in batch.describe_job_queues()["jobQueues"]:
+        for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"):
+            for job in batch.list_jobs(jobQueue=queue["jobQueueName"], jobStatus=state)["jobSummaryList"]:
+                found.append((queue["jobQueueName"], state, job["jobName"]))
+    return found
+
+
+def log_lines(stack: Stack, group_prefix: str, since_seconds: int) -> Iterator[tuple[int, str, str]]:
+    """Time in milliseconds, log group and text, oldest first."""
+    logs = client(stack, "logs")
+    start = int((time.time() - since_seconds) * 1000)
+    lines = []
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=group_prefix)
+    for group in (group for page in pages for group in page["logGroups"]):
+        name = group["logGroupName"]
+        token: dict[str, str] = {}
+        while True:
+            answer = logs.filter_log_events(logGroupName=name, startTime=start, **token)
+            lines += [(event["timestamp"], name, event["message"]) for event in answer["events"]]
+            if not answer.get("nextToken") or answer.get("nextToken") == token.get("nextToken"):
+                break
+            token = {"nextToken": answer["nextToken"]}
+    yield from sorted(lines, key=lambda line: line[0])
+
+

@@ -1,0 +1,1 @@
+"""AWS Batch that runs jobs: the API, the scheduler, and executors for processes and containers."""

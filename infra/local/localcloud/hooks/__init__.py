@@ -1,0 +1,1 @@
+"""What the launcher changes in the emulator, one file per service."""
