@@ -31,13 +31,20 @@ pub struct Fingerprints {
 impl Fingerprints {
     pub fn keys(&mut self, rule: &str, path: &str, code: &str) -> Keys {
         let code = normalise(code);
-        let occurrence = self.seen.entry(digest(&[b"seen", rule.as_bytes(), path.as_bytes(), code.as_bytes()])).or_default();
+        let occurrence =
+            self.seen.entry(digest(&[b"seen", rule.as_bytes(), path.as_bytes(), code.as_bytes()])).or_default();
         let number = occurrence.to_be_bytes();
         *occurrence += 1;
         let tied_to = if code.chars().count() < DISTINCTIVE { path } else { "" };
         Keys {
             fingerprint: hex::encode(digest(&[b"place", rule.as_bytes(), path.as_bytes(), code.as_bytes(), &number])),
-            content_key: hex::encode(digest(&[b"content", rule.as_bytes(), tied_to.as_bytes(), code.as_bytes(), &number])),
+            content_key: hex::encode(digest(&[
+                b"content",
+                rule.as_bytes(),
+                tied_to.as_bytes(),
+                code.as_bytes(),
+                &number,
+            ])),
         }
     }
 }
@@ -48,11 +55,11 @@ pub fn normalise(code: &str) -> String {
 }
 
 /// The lines of a place that name it: all of them, or the first of many. `start` and `end` count from 1.
-pub fn code_at<'a>(lines: &'a [&'a str], start: u32, end: u32) -> Vec<&'a str> {
+pub fn code_at<S: AsRef<str>>(lines: &[S], start: u32, end: u32) -> Vec<&str> {
     let first = start.max(1) as usize - 1;
     let count = (end.max(start) - start) as usize + 1;
     let count = if count > MAX_CODE_LINES { 1 } else { count };
-    lines.iter().skip(first).take(count).copied().collect()
+    lines.iter().skip(first).take(count).map(AsRef::as_ref).collect()
 }
 
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
@@ -81,7 +88,8 @@ mod tests {
     #[test]
     fn rule_path_and_code_each_change_the_fingerprint() {
         let a = keys("r/1", "a.py", "eval(given)");
-        for other in [keys("r/2", "a.py", "eval(given)"), keys("r/1", "b.py", "eval(given)"), keys("r/1", "a.py", "eval(other)")]
+        for other in
+            [keys("r/2", "a.py", "eval(given)"), keys("r/1", "b.py", "eval(given)"), keys("r/1", "a.py", "eval(other)")]
         {
             assert_ne!(a.fingerprint, other.fingerprint);
         }

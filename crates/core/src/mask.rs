@@ -131,6 +131,12 @@ fn is_random(word: &str, before: &str) -> bool {
     if before.ends_with("sha512-") || word.starts_with("sha512-") || word.starts_with("sha256-") {
         return false;
     }
+    // A path has words in it; a key of that length hardly ever has.
+    let is_word =
+        |part: &str| part.len() >= 5 && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'-');
+    if word.contains('/') && word.split('/').any(is_word) {
+        return false;
+    }
     let digit = word.bytes().any(|b| b.is_ascii_digit());
     let upper = word.bytes().any(|b| b.is_ascii_uppercase());
     let lower = word.bytes().any(|b| b.is_ascii_lowercase());
@@ -210,7 +216,10 @@ mod tests {
 
     #[test]
     fn known_secrets_are_masked_the_longest_first() {
-        assert_eq!(mask_known("a=opensesame b=opensesame-open", ["opensesame", "opensesame-open"]), "a=op**** b=ope****");
+        assert_eq!(
+            mask_known("a=opensesame b=opensesame-open", ["opensesame", "opensesame-open"]),
+            "a=op**** b=ope****"
+        );
     }
 
     #[test]

@@ -87,14 +87,18 @@ mod tests {
 
     #[test]
     fn the_same_place_is_the_same_finding() {
-        let m = match_findings(&[known(1, "a.py", "x"), known(2, "a.py", "y")], &[seen("a.py", "y"), seen("a.py", "x")]);
+        let m =
+            match_findings(&[known(1, "a.py", "x"), known(2, "a.py", "y")], &[seen("a.py", "y"), seen("a.py", "x")]);
         assert_eq!(m.matched, [id(2), id(1)]);
         assert!(m.gone.is_empty());
     }
 
     #[test]
     fn a_renamed_file_keeps_its_findings() {
-        let m = match_findings(&[known(1, "old.py", "x"), known(2, "old.py", "y")], &[seen("new.py", "x"), seen("new.py", "y")]);
+        let m = match_findings(
+            &[known(1, "old.py", "x"), known(2, "old.py", "y")],
+            &[seen("new.py", "x"), seen("new.py", "y")],
+        );
         assert_eq!(m.matched, [id(1), id(2)]);
     }
 
@@ -116,7 +120,8 @@ mod tests {
     #[test]
     fn one_of_two_copies_renamed_is_found_again() {
         // The copy that stayed is matched by its fingerprint first, so the other is unique on both sides.
-        let m = match_findings(&[known(1, "a.py", "x"), known(2, "b.py", "x")], &[seen("a.py", "x"), seen("c.py", "x")]);
+        let m =
+            match_findings(&[known(1, "a.py", "x"), known(2, "b.py", "x")], &[seen("a.py", "x"), seen("c.py", "x")]);
         assert_eq!(m.matched, [id(1), id(2)]);
     }
 

@@ -1,0 +1,101 @@
+//! The engines this build knows.
+
+use crate::{EngineManifest, READER_VERSION};
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
+
+/// One folder under `engines/`, as `build.rs` found it.
+pub(crate) struct Embedded {
+    folder: &'static str,
+    manifest: &'static str,
+    files: &'static [(&'static str, &'static [u8])],
+}
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+#[expect(clippy::panic, reason = "the manifests are part of the program; a test parses every one of them")]
+static CATALOG: LazyLock<Vec<EngineManifest>> = LazyLock::new(|| {
+    EMBEDDED
+        .iter()
+        .map(|engine| match parse(engine) {
+            Ok(manifest) => manifest,
+            Err(problem) => panic!("engines/{}/engine.toml: {problem}", engine.folder),
+        })
+        .collect()
+});
+
+/// Every engine, ordered by name.
+pub fn catalog() -> &'static [EngineManifest] {
+    &CATALOG
+}
+
+pub fn find(name: &str) -> Option<&'static EngineManifest> {
+    catalog().iter().find(|engine| engine.name == name)
+}
+
+fn parse(engine: &Embedded) -> Result<EngineManifest, String> {
+    let mut manifest: EngineManifest = toml::from_str(engine.manifest).map_err(|e| e.to_string())?;
+    manifest.check(engine.folder)?;
+    manifest.identity = identity(engine);
+    Ok(manifest)
+}
+
+fn identity(engine: &Embedded) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(&READER_VERSION.to_be_bytes());
+    part(engine.manifest.as_bytes());
+    for (path, content) in engine.files {
+        part(path.as_bytes());
+        part(content);
+    }
+    hex::encode(hash.finalize())
+}
+
+impl EngineManifest {
+    /// What the types cannot say. `folder` is where the manifest was found.
+    fn check(&self, folder: &str) -> Result<(), String> {
+        let name_is_plain = !self.name.is_empty()
+            && self.name.len() <= 20
+            && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let rules = [
+            (self.name == folder, "name differs from the folder"),
+            (name_is_plain, "name is not 1 to 20 lower-case letters, digits or dashes"),
+            (!self.version.is_empty(), "version is empty"),
+            (!self.reads.include.is_empty(), "reads.include is empty"),
+            (!self.run.command.is_empty(), "run.command is empty"),
+            (!self.run.version_command.is_empty(), "run.version_command is empty"),
+            (
+                self.run.stdout_report != self.run.command.iter().any(|argument| argument.contains("{out}")),
+                "the report goes to {out} or to standard output, one of them",
+            ),
+            (!self.exit.done.is_empty(), "exit.done is empty"),
+            (self.limits.timeout_seconds > 0, "limits.timeout_seconds is 0"),
+            (
+                (512..=10_240).contains(&self.limits.lambda_memory_mib),
+                "limits.lambda_memory_mib is not in 512 to 10240, the range of Lambda",
+            ),
+            (!self.limits.lambda || self.limits.timeout_seconds <= 900, "lambda stops after 900 seconds"),
+            (self.local.pip.is_some() != self.local.npm, "local needs exactly one of pip and npm"),
+            (!self.local.executables.is_empty(), "local.executables is empty"),
+        ];
+        if let Some((_, problem)) = rules.iter().find(|(holds, _)| !holds) {
+            return Err((*problem).to_owned());
+        }
+        let codes = [&self.exit.done, &self.exit.findings, &self.exit.bad_input];
+        let mut all: Vec<i32> = codes.into_iter().flatten().copied().collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() != count {
+            return Err("an exit code has two meanings".to_owned());
+        }
+        for pattern in self.reads.include.iter().chain(&self.reads.exclude) {
+            dunlin_core::selection::glob(pattern).map_err(|e| format!("reads: {e}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! From the many ways in which engines write a path to one: relative to the root, with `/`.
+
+use super::{RawPlace, ReadContext};
+use std::path::Path;
+
+/// What results about the repository as a whole have for a path.
+pub(crate) const WHOLE: &str = ".";
+
+/// The selected file that the place is in; `None` when it is in no selected file.
+pub(crate) fn path(place: &RawPlace, context: &ReadContext<'_>) -> Option<String> {
+    let Some(uri) = &place.uri else { return Some(WHOLE.to_owned()) };
+    let real_root = context.root.canonicalize().unwrap_or_else(|_| context.root.to_owned());
+    let roots = [context.root, real_root.as_path()];
+    let joined = match &place.base {
+        Some(base) if !is_absolute(uri) => format!("{}/{uri}", base.trim_end_matches('/')),
+        _ => uri.clone(),
+    };
+    // Some engines percent-encode and some say they do and do not: the spelling which is a selected file is right.
+    let spellings =
+        if place.encoded || has_scheme(&joined) { vec![decode(&joined), Some(joined)] } else { vec![Some(joined)] };
+    spellings
+        .into_iter()
+        .flatten()
+        .find_map(|spelling| relative(&spelling, &roots).filter(|path| (context.selected)(path)))
+}
+
+fn has_scheme(uri: &str) -> bool {
+    uri.starts_with("file:")
+}
+
+fn is_absolute(uri: &str) -> bool {
+    uri.starts_with('/') || has_scheme(uri)
+}
+
+fn relative(uri: &str, roots: &[&Path]) -> Option<String> {
+    let path = match uri.strip_prefix("file:") {
+        // `file:///a`, `file://host/a` and `file:/a` are all `/a`.
+        Some(rest) => match rest.strip_prefix("//") {
+            Some(rest) => &rest[rest.find('/')?..],
+            None => rest,
+        },
+        None => uri,
+    };
+    if path.contains('\0') {
+        return None;
+    }
+    if path.starts_with('/') {
+        let clean = normal(path)?;
+        return roots.iter().find_map(|root| {
+            let root = normal(root.to_str()?)?;
+            let inside = clean.strip_prefix(&root)?;
+            if root.is_empty() { Some(inside.to_owned()) } else { inside.strip_prefix('/').map(str::to_owned) }
+        });
+    }
+    normal(path).filter(|path| !path.is_empty())
+}
+
+/// Without `.`, `..` and empty parts; `None` when it climbs out.
+fn normal(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// `%20` and so on; `None` when the result is not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()).filter(|_| *first == b'%');
+        match digits.filter(|two| !two.starts_with('+')).and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(uri: &str, base: Option<&str>) -> Option<String> {
+        let files = ["a.py", "src/b c.py", "src/100%25.py", "src/ünï.py", ".github/workflows/ci.yml"];
+        let selected = |path: &str| files.contains(&path);
+        let context = ReadContext { root: Path::new("/work/src-7"), selected: &selected };
+        let place =
+            RawPlace { uri: Some(uri.to_owned()), base: base.map(str::to_owned), encoded: true, ..RawPlace::default() };
+        path(&place, &context)
+    }
+
+    #[test]
+    fn every_spelling_of_a_selected_file_is_its_path() {
+        for (uri, base, path) in [
+            ("a.py", None, "a.py"),
+            ("./a.py", None, "a.py"),
+            ("src/../a.py", None, "a.py"),
+            ("/work/src-7/a.py", None, "a.py"),
+            ("file:///work/src-7/a.py", None, "a.py"),
+            ("file:/work/src-7/a.py", None, "a.py"),
+            ("file://localhost/work/src-7/src/b%20c.py", None, "src/b c.py"),
+            ("src/b%20c.py", None, "src/b c.py"),
+            ("src/b c.py", None, "src/b c.py"),
+            ("src/100%25.py", None, "src/100%25.py"),
+            ("src/100%2525.py", None, "src/100%25.py"),
+            ("src/%C3%BCn%C3%AF.py", None, "src/ünï.py"),
+            ("b%20c.py", Some("file:///work/src-7/src/"), "src/b c.py"),
+            ("a.py", Some("file:///work/src-7/"), "a.py"),
+            (".github/workflows/ci.yml", None, ".github/workflows/ci.yml"),
+        ] {
+            assert_eq!(find(uri, base).as_deref(), Some(path), "{uri}");
+        }
+    }
+
+    #[test]
+    fn nothing_outside_of_the_selected_files_is_a_path() {
+        for uri in [
+            "../a.py",
+            "../../etc/passwd",
+            "..%2f..%2fetc%2fpasswd",
+            "/etc/passwd",
+            "file:///etc/passwd",
+            "/work/src-77/a.py",
+            "file:///work/src-7/../a.py",
+            "not-selected.py",
+            "",
+            "file://",
+            "a.py\0.txt",
+            "https://example.com/a.py",
+        ] {
+            assert_eq!(find(uri, None), None, "{uri:?}");
+        }
+    }
+}
