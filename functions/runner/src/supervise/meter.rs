@@ -1,0 +1,138 @@
+//! What the engine uses at this moment: memory of all its processes, their number, and the disk.
+
+use super::tree::{self, Process};
+use rustix::{fs::statvfs, param::page_size};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// Room that must stay free on the disk, whoever fills it.
+const FREE_BYTES: u64 = 64 << 20;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub bytes: u64,
+    pub processes: usize,
+}
+
+pub fn memory() -> Memory {
+    let alive: Vec<Process> = tree::descendants().into_iter().filter(|process| !process.zombie).collect();
+    // Forked processes share pages, and counting those in each would find four times what is there.
+    let shared = alive.len() > 1;
+    let bytes = alive
+        .iter()
+        .map(|process| {
+            let resident = process.resident_pages.saturating_mul(page_size() as u64);
+            if shared { proportional(process.pid).unwrap_or(resident) } else { resident }
+        })
+        .sum();
+    Memory { bytes, processes: alive.len() }
+}
+
+/// The process's share of the memory it maps (`Pss`), in bytes. The kernel tells it to root and to the process's own user.
+fn proportional(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskLimits {
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+/// Why the engine has used too much of the disk, if so.
+pub fn disk(folders: &[PathBuf], limits: DiskLimits) -> Option<String> {
+    let mut used = Used::default();
+    for folder in folders {
+        used.walk(folder, limits);
+    }
+    used.bytes += deleted_but_open();
+    if used.bytes > limits.bytes {
+        return Some(format!("it wrote more than {} bytes", limits.bytes));
+    }
+    if used.entries > limits.entries {
+        return Some(format!("it made more than {} files", limits.entries));
+    }
+    let free = statvfs(folders.first()?).map(|about| about.f_bavail * about.f_frsize).ok()?;
+    (free < FREE_BYTES).then(|| format!("the disk has only {free} bytes left"))
+}
+
+#[derive(Default)]
+struct Used {
+    bytes: u64,
+    entries: u64,
+}
+
+impl Used {
+    fn walk(&mut self, folder: &Path, limits: DiskLimits) {
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                self.entries += 1;
+                // Enough is known; a walk over millions of files would take longer than it takes to make them.
+                if self.entries > limits.entries {
+                    return;
+                }
+                // Of the entry itself: links are not followed.
+                let Ok(about) = entry.metadata() else { continue };
+                self.bytes += about.blocks() * 512;
+                if about.is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+    }
+}
+
+/// Files without a name still fill the disk while a process holds them open.
+fn deleted_but_open() -> u64 {
+    let mut bytes = 0;
+    for process in tree::descendants() {
+        let Ok(open) = fs::read_dir(format!("/proc/{}/fd", process.pid)) else { continue };
+        for file in open.flatten() {
+            bytes += deleted_size(&file.path()).unwrap_or(0);
+        }
+    }
+    bytes
+}
+
+fn deleted_size(descriptor: &Path) -> io::Result<u64> {
+    let about = fs::metadata(descriptor)?;
+    Ok(if about.is_file() && about.nlink() == 0 { about.blocks() * 512 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDE: DiskLimits = DiskLimits { bytes: 1 << 30, entries: 1000 };
+
+    #[test]
+    fn bytes_and_files_are_bounded_and_links_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = [dir.path().to_owned()];
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("sub/file"), vec![1; 300_000]).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.path().join("sub/link")).unwrap();
+        assert_eq!(disk(&folders, WIDE), None);
+        let problem = disk(&folders, DiskLimits { bytes: 200_000, ..WIDE }).unwrap();
+        assert_eq!(problem, "it wrote more than 200000 bytes");
+        let problem = disk(&folders, DiskLimits { entries: 2, ..WIDE }).unwrap();
+        assert_eq!(problem, "it made more than 2 files");
+    }
+
+    #[test]
+    fn a_file_with_a_name_is_not_counted_as_deleted() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        io::Write::write_all(&mut file, &vec![1; 100_000]).unwrap();
+        assert_eq!(deleted_size(file.path()).unwrap(), 0);
+        let unnamed = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut &unnamed, &vec![1; 100_000]).unwrap();
+        let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&unnamed));
+        assert!(deleted_size(Path::new(&descriptor)).unwrap() >= 100_000);
+    }
+}

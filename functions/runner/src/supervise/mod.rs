@@ -1,0 +1,260 @@
+//! Runs one engine in the sandbox, watches it, and leaves no process behind.
+
+mod meter;
+mod output;
+mod tree;
+
+pub use meter::DiskLimits;
+
+use crate::sandbox::{Layers, Policy, Status};
+use output::Capture;
+use rustix::process::{DumpableBehavior, Pid, set_child_subreaper, set_dumpable_behavior};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::process::Command;
+
+/// Between two looks at the memory; shorter at the start, where short engines would not be seen, and near the limit.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOK_CLOSELY: Duration = Duration::from_millis(20);
+const LOOK_FIRST: Duration = Duration::from_millis(4);
+/// Between two looks at the disk.
+const LOOK_AT_DISK: Duration = Duration::from_millis(400);
+const STDERR_KEPT: u64 = 64 << 10;
+/// Of what the engine printed, for the message of a failure.
+const STDERR_TOLD: u64 = 600;
+
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// The runner's own executable, which becomes the engine.
+    pub sandbox_program: PathBuf,
+    pub policy: Policy,
+    pub command: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub directory: PathBuf,
+    /// A folder of the runner for what the engine prints.
+    pub own: PathBuf,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub wall: Duration,
+    pub memory_bytes: u64,
+    pub processes: usize,
+    pub disk: DiskLimits,
+    /// `Some` when standard output is the report: then the engine ends when it prints more.
+    pub report_on_stdout: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    Exited(i32),
+    /// By a signal that the runner did not send.
+    Signalled(i32),
+    TimedOut,
+    OutOfMemory,
+    /// A bound was passed, in words.
+    Exceeded(String),
+    /// The lockdown failed, or the program could not be executed.
+    NotStarted(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    pub end: End,
+    pub duration: Duration,
+    pub peak_memory_bytes: u64,
+    /// The last words of the engine on standard error, not masked.
+    pub stderr: String,
+    /// Where standard output is.
+    pub stdout: PathBuf,
+    pub layers: Option<Layers>,
+}
+
+/// Makes this process fit to run engines. Call once, before anything else.
+///
+/// Not dumpable: under the same user, the engine can read neither the runner's environment nor its memory. Subreaper: whatever
+/// the engine leaves behind becomes the runner's child.
+pub fn prepare_process() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    set_child_subreaper(Pid::from_raw(std::process::id().cast_signed()))?;
+    Ok(())
+}
+
+/// Kills everything when it goes away: on return, on an early end of the future, on a panic.
+struct NothingSurvives;
+
+impl Drop for NothingSurvives {
+    fn drop(&mut self) {
+        tree::kill_all(None);
+    }
+}
+
+/// Runs the engine to its end. Dropping the future kills it.
+pub async fn run(engine: &Engine) -> io::Result<Ran> {
+    let begin = Instant::now();
+    let status_file = &engine.policy.status_file;
+    File::create_new(status_file)?;
+    let _guard = NothingSurvives;
+    let mut child = Command::new(&engine.sandbox_program)
+        .arg0("runner")
+        .arg("sandbox")
+        .arg(serde_json::to_string(&engine.policy)?)
+        .arg("--")
+        .args(&engine.command)
+        .env_clear()
+        .envs(engine.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&engine.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stdout_file = engine.own.join("stdout");
+    let stderr_file = engine.own.join("stderr");
+    let missing = || io::Error::other("no pipe to the engine");
+    let stdout_limit = engine.limits.report_on_stdout.unwrap_or(STDERR_KEPT);
+    let stdout = Capture::start(child.stdout.take().ok_or_else(missing)?, stdout_file.clone(), stdout_limit)?;
+    let stderr = Capture::start(child.stderr.take().ok_or_else(missing)?, stderr_file.clone(), STDERR_KEPT)?;
+
+    let mut watch = Watch::new(engine, begin);
+    let stopped = loop {
+        let look = tokio::time::sleep(watch.next_look());
+        tokio::select! {
+            biased;
+            status = child.wait() => break Ok(status?),
+            () = look => {
+                let too_long = engine.limits.report_on_stdout.is_some() && stdout.is_too_long();
+                if let Some(end) = watch.look(child.id(), too_long) {
+                    break Err(end);
+                }
+            }
+        }
+    };
+    let duration = begin.elapsed();
+    let survivors = tree::kill_all(child.id().map(u32::cast_signed));
+    if stopped.is_err() {
+        let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
+    }
+    let all_kept = stdout.finish().await;
+    stderr.finish().await;
+    if survivors > 0 {
+        return Err(io::Error::other(format!("{survivors} processes of the engine could not be killed")));
+    }
+
+    let (layers, refusal) = read_status(status_file)?;
+    let end = match stopped {
+        _ if refusal.is_some() => End::NotStarted(refusal.unwrap_or_default()),
+        Err(end) => end,
+        Ok(status) if layers.is_none() => End::NotStarted(format!("the sandbox ended early, {status}")),
+        Ok(_) if engine.limits.report_on_stdout.is_some() && !all_kept => too_much_output(&engine.limits),
+        Ok(status) => watch.classify(status),
+    };
+    let stderr = last_words(&stderr_file).unwrap_or_default();
+    Ok(Ran { end, duration, peak_memory_bytes: watch.peak, stderr, stdout: stdout_file, layers })
+}
+
+fn too_much_output(limits: &Limits) -> End {
+    End::Exceeded(format!("it printed more than {} bytes", limits.report_on_stdout.unwrap_or_default()))
+}
+
+/// The last whole line that says something: a later line takes the place of an earlier one.
+fn read_status(file: &Path) -> io::Result<(Option<Layers>, Option<String>)> {
+    let (mut layers, mut refusal) = (None, None);
+    for line in std::fs::read_to_string(file)?.lines() {
+        match serde_json::from_str(line)? {
+            Status::Locked(found) => layers = Some(found),
+            Status::Refused(why) | Status::NotExecuted(why) => refusal = Some(why),
+        }
+    }
+    Ok((layers, refusal))
+}
+
+fn last_words(file: &Path) -> io::Result<String> {
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(STDERR_TOLD)))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+struct Watch<'a> {
+    limits: &'a Limits,
+    written: [PathBuf; 2],
+    begin: Instant,
+    disk_looked_at: Instant,
+    peak: u64,
+    now: u64,
+    kills_by_kernel: Option<u64>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(engine: &'a Engine, begin: Instant) -> Self {
+        let mut written = engine.policy.write.iter().cloned();
+        let written = [written.next(), written.next()].map(Option::unwrap_or_default);
+        let kills_by_kernel = kills_by_kernel();
+        Self { limits: &engine.limits, written, begin, disk_looked_at: begin, peak: 0, now: 0, kills_by_kernel }
+    }
+
+    fn next_look(&self) -> Duration {
+        let elapsed = self.begin.elapsed();
+        let pace = if self.now > self.limits.memory_bytes / 2 {
+            LOOK_CLOSELY
+        } else {
+            (elapsed / 2).clamp(LOOK_FIRST, LOOK)
+        };
+        pace.min(self.limits.wall.saturating_sub(elapsed))
+    }
+
+    fn look(&mut self, child: Option<u32>, output_too_long: bool) -> Option<End> {
+        tree::reap_orphans(child.map(u32::cast_signed));
+        let memory = meter::memory();
+        self.now = memory.bytes;
+        self.peak = self.peak.max(memory.bytes);
+        if memory.bytes > self.limits.memory_bytes {
+            return Some(End::OutOfMemory);
+        }
+        if self.begin.elapsed() >= self.limits.wall {
+            return Some(End::TimedOut);
+        }
+        if memory.processes > self.limits.processes {
+            return Some(End::Exceeded(format!("it started more than {} processes", self.limits.processes)));
+        }
+        if output_too_long {
+            return Some(too_much_output(self.limits));
+        }
+        if self.disk_looked_at.elapsed() >= LOOK_AT_DISK {
+            let problem = meter::disk(&self.written, self.limits.disk);
+            self.disk_looked_at = Instant::now();
+            return problem.map(End::Exceeded);
+        }
+        None
+    }
+
+    /// The kernel may have been faster than the runner: it kills when the container's memory is used up.
+    fn classify(&self, status: ExitStatus) -> End {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => End::Exited(code),
+            (None, Some(9)) if self.killed_by_kernel() => End::OutOfMemory,
+            (None, Some(signal)) => End::Signalled(signal),
+            (None, None) => End::Exited(-1),
+        }
+    }
+
+    fn killed_by_kernel(&self) -> bool {
+        let near_the_limit = self.peak > self.limits.memory_bytes / 4 * 3;
+        near_the_limit || kills_by_kernel().zip(self.kills_by_kernel).is_some_and(|(after, before)| after > before)
+    }
+}
+
+/// How often memory ran out in this container, where the kernel keeps count.
+fn kills_by_kernel() -> Option<u64> {
+    let events = std::fs::read_to_string("/sys/fs/cgroup/memory.events").ok()?;
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
