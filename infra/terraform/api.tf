@@ -50,6 +50,11 @@ resource "aws_apigatewayv2_authorizer" "jwt" {
     issuer   = local.auth_issuer
     audience = [aws_cognito_user_pool_client.cli.id]
   }
+
+  lifecycle {
+    # Only Lambda authorizers have one; the emulator answers with a default all the same.
+    ignore_changes = [authorizer_payload_format_version]
+  }
 }
 
 resource "aws_apigatewayv2_integration" "function" {

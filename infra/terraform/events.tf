@@ -39,7 +39,7 @@ locals {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:${local.partition}:sqs:${var.region}:${local.account_id}:${local.prefix}-recordings"
+      Resource  = "${local.queues_arn}-recordings"
       Condition = { ArnEquals = { "aws:SourceArn" = [for name in keys(local.event_rules) : "${local.events_rule_arn_prefix}${name}"] } }
     }]
   })

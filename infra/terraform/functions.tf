@@ -24,7 +24,7 @@ locals {
       memory_mib  = 512
       environment = {
         DATA_BUCKET       = local.data_bucket
-        SCANS_QUEUE_URL   = module.queue_scans.url
+        SCANS_QUEUE_URL   = "${local.queues_url}-scans"
         STATE_MACHINE_ARN = local.state_machine_arn
         SECRETS_PREFIX    = local.secrets_prefix
         BATCH_QUEUES      = join(",", values(local.job_queues))
@@ -108,13 +108,34 @@ locals {
   engines_environment = local.is_local ? { ENGINES_DIR = var.engines_dir } : {}
 }
 
+# Code goes through a bucket: the provider uploads zip files of functions one after the other, five seconds each, and an
+# older version stays to go back to.
+resource "aws_s3_object" "code" {
+  for_each = toset(concat(keys(local.functions), local.is_local ? ["runner"] : []))
+
+  bucket                 = aws_s3_bucket.code.id
+  key                    = "${each.key}/${filesha256("${var.functions_dir}/${each.key}.zip")}.zip"
+  source                 = "${var.functions_dir}/${each.key}.zip"
+  server_side_encryption = "AES256"
+}
+
+locals {
+  code = {
+    for name, object in aws_s3_object.code : name => {
+      bucket = object.bucket
+      key    = object.key
+      sha256 = filebase64sha256("${var.functions_dir}/${name}.zip")
+    }
+  }
+}
+
 module "function" {
   source   = "./modules/function"
   for_each = local.functions
 
   name                 = "${local.prefix}-${each.key}"
   description          = each.value.description
-  zip                  = "${var.functions_dir}/${each.key}.zip"
+  code                 = local.code[each.key]
   architecture         = var.architecture
   memory_mib           = each.value.memory_mib
   timeout_seconds      = local.timeouts[each.key]
@@ -143,7 +164,7 @@ module "runner" {
 
   name               = "${local.runner_function_prefix}${each.key}"
   description        = "Runs one job of the engine ${each.key}"
-  zip                = local.is_local ? "${var.functions_dir}/runner.zip" : null
+  code               = local.is_local ? local.code.runner : null
   image_uri          = local.is_aws ? local.engine_images[each.key] : null
   architecture       = local.is_aws ? "x86_64" : var.architecture
   memory_mib         = each.value.lambda_memory_mib

@@ -15,7 +15,7 @@ locals {
       { sid = "RememberScans", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects.accepted, local.objects.cancelled] },
       # Only to sign the URL that the caller uploads to.
       { sid = "SignUploads", actions = ["s3:PutObject"], resources = [local.objects.uploads] },
-      { sid = "SendScans", actions = ["sqs:SendMessage"], resources = [module.queue_scans.arn] },
+      { sid = "SendScans", actions = ["sqs:SendMessage"], resources = ["${local.queues_arn}-scans"] },
       { sid = "CancelExecutions", actions = ["states:DescribeExecution", "states:StopExecution"], resources = [local.executions_arn] },
       { sid = "TerminateJobs", actions = ["batch:TerminateJob"], resources = [local.batch_jobs_arn] },
       # ListJobs has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbatch.html
@@ -33,7 +33,7 @@ locals {
     ]
 
     dispatcher = [
-      { sid = "ReadScans", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = [module.queue_scans.arn] },
+      { sid = "ReadScans", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-scans"] },
       { sid = "StartExecutions", actions = ["states:StartExecution"], resources = [local.state_machine_arn] },
     ]
 
@@ -69,7 +69,7 @@ locals {
 
     recorder = [
       local.list_bucket,
-      { sid = "ReadRecordings", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = [module.queue_recordings.arn] },
+      { sid = "ReadRecordings", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-recordings"] },
       { sid = "ReadWhatWasPlanned", actions = ["s3:GetObject"], resources = [local.objects.cancelled, local.objects.plans, local.objects.snapshots] },
     ]
 

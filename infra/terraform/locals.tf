@@ -11,9 +11,12 @@ locals {
   # these where the resource itself would close a circle (a function starts the state machine that calls functions), and
   # so that resources need not wait for each other.
   data_bucket             = "${local.prefix}-data-${local.account_id}"
+  code_bucket             = "${local.prefix}-code-${local.account_id}"
   data_bucket_arn         = "arn:${local.partition}:s3:::${local.data_bucket}"
   secrets_prefix          = "dunlin/${var.environment}"
   secrets_arn             = "arn:${local.partition}:secretsmanager:${var.region}:${local.account_id}:secret:${local.secrets_prefix}"
+  queues_arn              = "arn:${local.partition}:sqs:${var.region}:${local.account_id}:${local.prefix}"
+  queues_url              = "${local.is_local ? var.endpoint_url : "https://sqs.${var.region}.amazonaws.com"}/${local.account_id}/${local.prefix}"
   state_machine           = "${local.prefix}-scan"
   state_machine_arn       = "arn:${local.partition}:states:${var.region}:${local.account_id}:stateMachine:${local.state_machine}"
   executions_arn          = "arn:${local.partition}:states:${var.region}:${local.account_id}:execution:${local.state_machine}:*"

@@ -1,28 +1,43 @@
-# One bucket for everything, by prefix (crates/core/src/keys.rs). Versioning is off: every object is written once, or is
-# derived from others.
+# One bucket for all data, by prefix (crates/core/src/keys.rs). Versioning is off: every object is written once, or is
+# derived from others. A second one holds the code of the functions.
 
 resource "aws_s3_bucket" "data" {
   bucket        = local.data_bucket
   force_destroy = var.bucket_force_destroy
 }
 
-resource "aws_s3_bucket_public_access_block" "data" {
-  bucket                  = aws_s3_bucket.data.id
+resource "aws_s3_bucket" "code" {
+  bucket        = local.code_bucket
+  force_destroy = true # it can be built again
+}
+
+locals {
+  buckets = { data = aws_s3_bucket.data, code = aws_s3_bucket.code }
+}
+
+resource "aws_s3_bucket_public_access_block" "main" {
+  for_each = local.buckets
+
+  bucket                  = each.value.id
   block_public_acls       = true
   block_public_policy     = true
   ignore_public_acls      = true
   restrict_public_buckets = true
 }
 
-resource "aws_s3_bucket_ownership_controls" "data" {
-  bucket = aws_s3_bucket.data.id
+resource "aws_s3_bucket_ownership_controls" "main" {
+  for_each = local.buckets
+
+  bucket = each.value.id
   rule {
     object_ownership = "BucketOwnerEnforced"
   }
 }
 
-resource "aws_s3_bucket_server_side_encryption_configuration" "data" {
-  bucket = aws_s3_bucket.data.id
+resource "aws_s3_bucket_server_side_encryption_configuration" "main" {
+  for_each = local.buckets
+
+  bucket = each.value.id
   rule {
     apply_server_side_encryption_by_default {
       sse_algorithm = "AES256"
@@ -31,10 +46,10 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "data" {
 }
 
 # The emulator speaks HTTP, so the refusal of it is for AWS.
-resource "aws_s3_bucket_policy" "data" {
-  count = local.in_aws
+resource "aws_s3_bucket_policy" "main" {
+  for_each = local.is_aws ? local.buckets : {}
 
-  bucket = aws_s3_bucket.data.id
+  bucket = each.value.id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -42,12 +57,12 @@ resource "aws_s3_bucket_policy" "data" {
       Effect    = "Deny"
       Principal = "*"
       Action    = "s3:*"
-      Resource  = [aws_s3_bucket.data.arn, "${aws_s3_bucket.data.arn}/*"]
+      Resource  = [each.value.arn, "${each.value.arn}/*"]
       Condition = { Bool = { "aws:SecureTransport" = "false" } }
     }]
   })
 
-  depends_on = [aws_s3_bucket_public_access_block.data]
+  depends_on = [aws_s3_bucket_public_access_block.main]
 }
 
 # Browsers send uploads to presigned URLs, and read reports from them.

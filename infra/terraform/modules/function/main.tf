@@ -41,8 +41,9 @@ resource "aws_lambda_function" "this" {
 
   package_type     = var.image_uri == null ? "Zip" : "Image"
   image_uri        = var.image_uri
-  filename         = var.image_uri == null ? var.zip : null
-  source_code_hash = var.image_uri == null ? filebase64sha256(var.zip) : null
+  s3_bucket        = try(var.code.bucket, null)
+  s3_key           = try(var.code.key, null)
+  source_code_hash = try(var.code.sha256, null)
   runtime          = var.image_uri == null ? "provided.al2023" : null
   handler          = var.image_uri == null ? "bootstrap" : null
   architectures    = [var.architecture]

@@ -12,18 +12,18 @@ variable "description" {
   type        = string
 }
 
-variable "zip" {
-  description = "Path of the zip with `bootstrap`; null when image_uri is set."
-  type        = string
+variable "code" {
+  description = "Where the zip with `bootstrap` is, and its SHA-256 in base64; null when image_uri is set."
+  type        = object({ bucket = string, key = string, sha256 = string })
   default     = null
 }
 
 variable "image_uri" {
-  description = "Image with the function; null when zip is set."
+  description = "Image with the function; null when code is set."
   type        = string
   default     = null
   validation {
-    condition     = (var.image_uri == null) != (var.zip == null)
+    condition     = (var.image_uri == null) != (var.code == null)
     error_message = "a function is either a zip or an image."
   }
 }
