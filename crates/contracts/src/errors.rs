@@ -77,6 +77,8 @@ names! {
     notifier {
         /// Worth another try.
         STORAGE_UNAVAILABLE = "Notifier.StorageUnavailable",
+        /// Worth another try: a receiver did not answer, or asked to come back later.
+        DELIVERY_UNAVAILABLE = "Notifier.DeliveryUnavailable",
         BAD_INPUT = "Notifier.BadInput",
     }
     migrate {

@@ -1,1 +1,21 @@
-fn main() {}
+//! `notifier`: tells the outside that a scan has ended. A channel is a file in `channels/`.
+
+mod channels;
+mod context;
+mod error;
+mod handler;
+
+use dunlin_runtime::{diagnostic, logging};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    logging::init("notifier");
+    let context = context::Context::from_env().await?;
+    let context = &context;
+    run(service_fn(move |event: LambdaEvent<Value>| async move {
+        handler::handle(context, event.payload).await.map_err(|e| diagnostic(&e))
+    }))
+    .await
+}

@@ -1,0 +1,30 @@
+//! Ways to tell somebody. Each is one file with a pure builder of its payload and this trait.
+
+pub mod webhook;
+
+use async_trait::async_trait;
+use dunlin_contracts::steps::NotifierInput;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Delivered,
+    /// The organisation does not use this channel.
+    NotConfigured,
+}
+
+/// Texts are for operators and hold no URL: it may carry a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The receiver did not answer, or asked to come back later.
+    Again(String),
+    /// The receiver refused, or must not be connected to.
+    ForGood(String),
+}
+
+#[async_trait]
+pub trait Channel: Send + Sync {
+    /// Lower-case word; part of the marker's key.
+    fn name(&self) -> &'static str;
+    /// May be called again for the same scan, when the marker could not be written: the receiver must be able to tell.
+    async fn scan_ended(&self, input: &NotifierInput) -> Result<Sent, Failure>;
+}

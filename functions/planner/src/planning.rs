@@ -1,0 +1,139 @@
+//! The decisions, without any input or output: engines, shards, result keys, compute, size.
+
+use dunlin_contracts::plan::MAX_JOBS;
+use dunlin_core::{
+    ResultKey,
+    job::{Compute, Size},
+    manifest::SnapshotFile,
+    owner_config::OwnerConfig,
+    selection::{BadPattern, InputDigest, Selection, Shard},
+};
+use dunlin_engines::EngineManifest;
+
+/// More shards than this of one engine do not pay: each unpacks the snapshot anew.
+const MAX_SHARDS: u32 = 16;
+
+/// Part of every result key. Raise it when the meaning of a stored result changes.
+const RESULT_VERSION: &str = "dunlin result 1";
+
+/// A job before anybody knows whether its result is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft<'e> {
+    pub engine: &'e EngineManifest,
+    pub selection: Selection,
+    pub files: u64,
+    pub bytes: u64,
+    pub input_digest: String,
+    pub result_key: ResultKey,
+    pub compute: Compute,
+    pub size: Size,
+    pub timeout_seconds: u32,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub struct Drafts<'e> {
+    pub jobs: Vec<Draft<'e>>,
+    pub warnings: Vec<String>,
+}
+
+/// `asked` are the engines of the request; they go before those of the owner.
+pub fn plan<'e>(
+    engines: &'e [EngineManifest],
+    files: &[SnapshotFile],
+    asked: Option<&[String]>,
+    owner: &OwnerConfig,
+    lambda_threshold_seconds: u32,
+) -> Result<Drafts<'e>, BadPattern> {
+    let mut drafts = Drafts::default();
+    let named = asked.or(owner.engines.as_deref());
+    let most_shards = u32::try_from(MAX_JOBS / engines.len().max(1)).unwrap_or(1).clamp(1, MAX_SHARDS);
+    for engine in engines {
+        let options = owner.engine.get(&engine.name).copied().unwrap_or_default();
+        let wanted = match named {
+            Some(names) => names.contains(&engine.name),
+            None => options.enabled.unwrap_or(true),
+        };
+        if !wanted {
+            continue;
+        }
+        let jobs = jobs_of(engine, files, owner, most_shards, lambda_threshold_seconds)?;
+        if jobs.is_empty() && asked.is_some() {
+            drafts.warnings.push(format!("{} was asked for, but there is no file that it reads", engine.name));
+        }
+        if options.compute == Some(Compute::Lambda) && !engine.limits.lambda {
+            drafts.warnings.push(format!("{} cannot run on lambda; it runs on batch", engine.name));
+        }
+        drafts.jobs.extend(jobs);
+    }
+    Ok(drafts)
+}
+
+fn jobs_of<'e>(
+    engine: &'e EngineManifest,
+    files: &[SnapshotFile],
+    owner: &OwnerConfig,
+    most_shards: u32,
+    lambda_threshold_seconds: u32,
+) -> Result<Vec<Draft<'e>>, BadPattern> {
+    let mut selection = Selection {
+        include: engine.reads.include.clone(),
+        exclude: engine.reads.exclude.iter().chain(&owner.exclude).cloned().collect(),
+        shard: Shard::WHOLE,
+    };
+    let whole = selection.compile()?;
+    let selected: Vec<_> = files.iter().filter(|file| whole.selects(&file.path)).collect();
+    let count = shards(selected.len(), engine.limits.shard, most_shards);
+    let mut jobs = Vec::new();
+    for index in 0..count {
+        selection.shard = Shard { index, count };
+        let selector = selection.compile()?;
+        let mut digest = InputDigest::default();
+        let mut bytes = 0;
+        for file in selected.iter().filter(|file| selector.selects(&file.path)) {
+            digest.add(&file.path, &file.sha256);
+            bytes += file.size;
+        }
+        if digest.files() == 0 {
+            continue;
+        }
+        let files = digest.files();
+        let input_digest = digest.finish();
+        let result_key =
+            ResultKey::of_parts([RESULT_VERSION.as_bytes(), engine.identity().as_bytes(), input_digest.as_bytes()]);
+        let options = owner.engine.get(&engine.name).copied().unwrap_or_default();
+        jobs.push(Draft {
+            engine,
+            selection: selection.clone(),
+            files,
+            bytes,
+            input_digest,
+            result_key,
+            compute: compute(engine, bytes, options.compute, lambda_threshold_seconds),
+            size: engine.limits.size,
+            timeout_seconds: options.timeout_seconds.unwrap_or(engine.limits.timeout_seconds),
+        });
+    }
+    Ok(jobs)
+}
+
+/// `per_shard` of 0: the engine needs all files at once.
+fn shards(files: usize, per_shard: u32, most: u32) -> u32 {
+    if per_shard == 0 {
+        return 1;
+    }
+    u32::try_from(files.div_ceil(per_shard as usize)).unwrap_or(most).clamp(1, most)
+}
+
+fn compute(engine: &EngineManifest, bytes: u64, wish: Option<Compute>, threshold_seconds: u32) -> Compute {
+    if !engine.limits.lambda {
+        return Compute::Batch;
+    }
+    match wish {
+        Some(wish) => wish,
+        None if engine.estimate_seconds(bytes) < threshold_seconds => Compute::Lambda,
+        None => Compute::Batch,
+    }
+}
+
+#[cfg(test)]
+mod tests;
