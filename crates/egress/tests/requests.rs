@@ -1,4 +1,5 @@
 //! Real requests to a server on the loopback interface, with a resolver that says what the test wants.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, like the test")]
 
 use async_trait::async_trait;
 use dunlin_egress::{AddressPolicy, Egress, EgressError, Lookup, Refused, Timeouts, redirect_target};

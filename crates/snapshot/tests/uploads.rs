@@ -1,0 +1,295 @@
+//! Uploads, honest and hostile, as real archives.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, like the test")]
+
+use dunlin_core::manifest::SkipReason;
+use dunlin_snapshot::{Limits, Packed, SnapshotError, repack_upload};
+use std::io::{Read, Write};
+use tar::{EntryType, Header};
+
+fn header(kind: EntryType, size: u64, mode: u32) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_mtime(1_700_000_000);
+    header
+}
+
+/// A tar written byte by byte: the library would refuse most of these names.
+#[derive(Default)]
+struct Tar(Vec<u8>);
+
+impl Tar {
+    fn entry(mut self, name: &[u8], kind: EntryType, mode: u32, data: &[u8]) -> Self {
+        let mut header = header(kind, data.len() as u64, mode);
+        assert!(name.len() <= 100);
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name);
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+        self.0.extend_from_slice(data);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+    fn file(self, name: &str, data: &[u8]) -> Self {
+        self.entry(name.as_bytes(), EntryType::Regular, 0o644, data)
+    }
+    fn link(self, name: &str, kind: EntryType, target: &str) -> Self {
+        let at = self.0.len();
+        let mut tar = self.entry(name.as_bytes(), kind, 0o777, b"");
+        let mut header = Header::new_ustar();
+        header.as_mut_bytes().copy_from_slice(&tar.0[at..at + 512]);
+        header.set_link_name_literal(target).unwrap();
+        header.set_cksum();
+        tar.0[at..at + 512].copy_from_slice(header.as_bytes());
+        tar
+    }
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 1024]);
+        self.0
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn repack_with(archive: &[u8], limits: Limits) -> Result<Packed, SnapshotError> {
+    let mut spool = tempfile::tempfile().unwrap();
+    repack_upload(archive, &mut spool, Vec::new(), limits).map(|(packed, _)| packed)
+}
+
+fn repack(archive: &[u8]) -> Result<Packed, SnapshotError> {
+    repack_with(archive, Limits::default())
+}
+
+fn paths(packed: &Packed) -> Vec<&str> {
+    packed.files.iter().map(|f| f.path.as_str()).collect()
+}
+
+fn honest() -> Vec<u8> {
+    Tar::default()
+        .entry(b"./", EntryType::Directory, 0o755, b"")
+        .file("./z.py", b"print(1)\n")
+        .entry(b"./bin/run", EntryType::Regular, 0o755, b"#!/bin/sh\n")
+        .file("./a/b.js", b"1\n")
+        .end()
+}
+
+#[test]
+fn the_same_files_are_one_snapshot_in_every_format_and_order() {
+    let other_order = Tar::default()
+        .file("a/b.js", b"1\n")
+        .file("z.py", b"print(1)\n")
+        .entry(b"bin/run", EntryType::Regular, 0o700, b"#!/bin/sh\n")
+        .end();
+    let plain = repack(&honest()).unwrap();
+    assert_eq!(paths(&plain), ["a/b.js", "bin/run", "z.py"]);
+    assert_eq!((plain.bytes, plain.skipped_total), (21, 0));
+    assert_eq!(plain.files[2].language.as_deref(), Some("Python"));
+    for same in [gzip(&honest()), zstd::encode_all(honest().as_slice(), 3).unwrap(), other_order] {
+        assert_eq!(repack(&same).unwrap(), plain);
+    }
+    let changed = Tar::default().file("a/b.js", b"2\n").file("z.py", b"print(1)\n").end();
+    assert_ne!(repack(&changed).unwrap().tree_digest, plain.tree_digest);
+}
+
+#[test]
+fn names_that_leave_the_folder_refuse_the_archive() {
+    for name in ["../evil", "a/../../evil", "/etc/passwd", "//etc/passwd", ".."] {
+        for kind in [EntryType::Regular, EntryType::Symlink, EntryType::Directory] {
+            let archive = Tar::default().file("ok", b"x").entry(name.as_bytes(), kind, 0o644, b"").end();
+            let error = repack(&archive).unwrap_err();
+            assert!(
+                matches!(&error, SnapshotError::UnsafePath { path, .. } if path == name),
+                "{name} {kind:?}: {error:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_long_name_that_leaves_the_folder_is_refused_too() {
+    let name = format!("{}/../../../evil", "d".repeat(120));
+    let archive = Tar::default()
+        .entry(b"././@LongLink", EntryType::GNULongName, 0o644, format!("{name}\0").as_bytes())
+        .file("short", b"")
+        .end();
+    assert!(matches!(repack(&archive), Err(SnapshotError::UnsafePath { .. })));
+    let record = "path=../evil\n";
+    let archive = Tar::default()
+        .entry(b"pax", EntryType::XHeader, 0o644, format!("{} {record}", record.len() + 3).as_bytes())
+        .file("short", b"")
+        .end();
+    assert!(matches!(repack(&archive), Err(SnapshotError::UnsafePath { .. })));
+}
+
+#[test]
+fn links_and_devices_are_left_out_and_named() {
+    let archive = Tar::default()
+        .file("a.py", b"1")
+        .link("out", EntryType::Symlink, "/etc/passwd")
+        .link("loop", EntryType::Symlink, "loop")
+        .link("hard", EntryType::Link, "a.py")
+        .entry(b"dev", EntryType::Char, 0o666, b"")
+        .entry(b"disk", EntryType::Block, 0o666, b"")
+        .entry(b"pipe", EntryType::Fifo, 0o666, b"")
+        .file(".git/config", b"[core]")
+        .file("sub/.GIT/hooks/post-checkout", b"#!/bin/sh")
+        .entry(b"caf\xe9.py", EntryType::Regular, 0o644, b"1")
+        // Written through the link, were it there.
+        .file("out2/x", b"1")
+        .end();
+    let packed = repack(&archive).unwrap();
+    assert_eq!(paths(&packed), ["a.py", "out2/x"]);
+    let skipped: Vec<_> = packed.skipped.iter().map(|s| (s.path.as_str(), s.reason)).collect();
+    assert_eq!(
+        skipped,
+        [
+            ("out", SkipReason::Symlink),
+            ("loop", SkipReason::Symlink),
+            ("hard", SkipReason::HardLink),
+            ("dev", SkipReason::SpecialFile),
+            ("disk", SkipReason::SpecialFile),
+            ("pipe", SkipReason::SpecialFile),
+            (".git/config", SkipReason::GitInternals),
+            ("sub/.GIT/hooks/post-checkout", SkipReason::GitInternals),
+            ("caf\u{fffd}.py", SkipReason::NotUtf8),
+        ]
+    );
+    assert_eq!(packed.skipped_total, 9);
+}
+
+#[test]
+fn a_file_in_place_of_a_folder_and_a_name_twice_are_refused() {
+    let through = Tar::default().file("a", b"1").file("a/b", b"2").end();
+    assert!(matches!(repack(&through), Err(SnapshotError::FileAndFolder { path }) if path == "a"));
+    let between = Tar::default().file("a", b"1").file("a.txt", b"").file("a/b/c", b"2").end();
+    assert!(matches!(repack(&between), Err(SnapshotError::FileAndFolder { path }) if path == "a"));
+    let twice = Tar::default().file("a", b"1").file("./a", b"2").end();
+    assert!(matches!(repack(&twice), Err(SnapshotError::Duplicate { path }) if path == "a"));
+}
+
+#[test]
+fn names_with_line_ends_survive_and_the_first_of_two_that_differ_in_case_is_kept() {
+    let packed = repack(&Tar::default().file("a\nb.py", b"1").file("Readme", b"1").file("README", b"2").end()).unwrap();
+    assert_eq!(paths(&packed), ["README", "a\nb.py"]);
+    assert_eq!(packed.skipped[0].reason, SkipReason::CaseCollision);
+    let record = "path=x\ny.py\n";
+    let pax = Tar::default()
+        .entry(b"pax", EntryType::XHeader, 0o644, format!("{} {record}", record.len() + 3).as_bytes())
+        .file("short", b"")
+        .end();
+    assert_eq!(paths(&repack(&pax).unwrap()), ["x\ny.py"]);
+}
+
+#[test]
+fn an_archive_that_is_cut_anywhere_is_an_error() {
+    let whole = honest();
+    // Cut between entries as well: without its end mark an archive may have lost files.
+    for length in [0, 1, 511, 512, 700, 1536, 2048, whole.len() - 1024] {
+        assert!(repack(&whole[..length]).is_err(), "cut at {length}");
+    }
+    let zipped = gzip(&whole);
+    for length in [2, 20, zipped.len() / 2, zipped.len() - 1] {
+        let error = repack(&zipped[..length]).unwrap_err();
+        assert!(matches!(error, SnapshotError::Truncated), "gzip cut at {length}: {error:?}");
+    }
+    let zstd = zstd::encode_all(whole.as_slice(), 3).unwrap();
+    for length in [4, 20, zstd.len() / 2, zstd.len() - 1] {
+        let error = repack(&zstd[..length]).unwrap_err();
+        assert!(matches!(error, SnapshotError::Truncated), "zstd cut at {length}: {error:?}");
+    }
+}
+
+#[test]
+fn damage_is_noticed() {
+    let mut header_changed = honest();
+    header_changed[512 + 3] ^= 1;
+    assert!(matches!(repack(&header_changed), Err(SnapshotError::Damaged { .. })));
+
+    let mut crc = gzip(&honest());
+    let at = crc.len() - 6;
+    crc[at] ^= 1;
+    assert!(matches!(repack(&crc), Err(SnapshotError::Damaged { .. })));
+
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(&honest()).unwrap();
+    let mut checksum = encoder.finish().unwrap();
+    *checksum.last_mut().unwrap() ^= 1;
+    assert!(matches!(repack(&checksum), Err(SnapshotError::Damaged { .. })));
+
+    let mut trailing = honest();
+    trailing.extend_from_slice(&honest());
+    assert!(matches!(repack(&trailing), Err(SnapshotError::Damaged { .. })));
+
+    let record = "size=4\n";
+    let lies = Tar::default()
+        .entry(b"pax", EntryType::XHeader, 0o644, format!("{} {record}", record.len() + 3).as_bytes())
+        .file("a", b"1")
+        .end();
+    assert!(matches!(repack(&lies), Err(SnapshotError::Damaged { .. })));
+}
+
+#[test]
+fn what_is_not_a_tar_is_named() {
+    let error = |bytes: &[u8]| repack(bytes).unwrap_err().to_string();
+    assert_eq!(error(b"PK\x03\x04rest"), "the archive is a zip file; only tar, tar.gz and tar.zst can be read");
+    assert!(error(b"BZh91AY").contains("bzip2"));
+    assert!(error(b"").contains("empty"));
+    assert!(error(b"<html>not found</html>").contains("unknown kind"));
+    assert!(repack(&gzip(b"no tar in here")).is_err());
+}
+
+#[test]
+fn bombs_are_stopped_by_ratio_size_and_count() {
+    let small = Limits {
+        files: 3,
+        total_bytes: 4 << 20,
+        file_bytes: 1 << 20,
+        entries: 10,
+        ratio: 50,
+        ratio_free_bytes: 1 << 16,
+    };
+    // 100 MiB of zeros in some 100 KiB, or in a few: stopped long before the end.
+    let zeros = || std::io::repeat(0).take(100 << 20);
+    let mut big = header(EntryType::Regular, 100 << 20, 0o644);
+    big.set_path("zeros").unwrap();
+    big.set_cksum();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(big.as_bytes()).unwrap();
+    std::io::copy(&mut zeros(), &mut gz).unwrap();
+    let error = repack_with(&gz.finish().unwrap(), small).unwrap_err();
+    assert!(matches!(error, SnapshotError::Ratio { limit: 50 } | SnapshotError::TooManyBytes { .. }), "{error:?}");
+    let zst = zstd::encode_all((&big.as_bytes()[..]).chain(zeros()), 3).unwrap();
+    let error = repack_with(&zst, small).unwrap_err();
+    assert!(matches!(error, SnapshotError::Ratio { limit: 50 }), "{error:?}");
+
+    let many = (0..4).fold(Tar::default(), |tar, n| tar.file(&format!("f{n}"), b"")).end();
+    assert!(matches!(repack_with(&many, small), Err(SnapshotError::TooManyFiles { limit: 3 })));
+    let folders = (0..11)
+        .fold(Tar::default(), |tar, n| tar.entry(format!("d{n}").as_bytes(), EntryType::Directory, 0o755, b""))
+        .end();
+    assert!(matches!(repack_with(&folders, small), Err(SnapshotError::TooManyFiles { limit: 10 })));
+
+    let few = Limits { total_bytes: 1000, ..small };
+    let sum = Tar::default().file("a", &[1; 600]).file("b", &[1; 600]).end();
+    assert!(matches!(repack_with(&sum, few), Err(SnapshotError::TooManyBytes { limit: 1000 })));
+    let one = Limits { file_bytes: 100, ..small };
+    let packed = repack_with(&Tar::default().file("a", &[1; 101]).file("b", &[1; 100]).end(), one).unwrap();
+    assert_eq!((paths(&packed), packed.skipped[0].reason), (vec!["b"], SkipReason::TooLarge));
+}
+
+#[test]
+fn an_extension_record_does_not_fill_the_memory() {
+    let archive = Tar::default().entry(b"pax", EntryType::XHeader, 0o644, &vec![b'9'; 1 << 20]).file("a", b"1").end();
+    assert!(matches!(repack(&archive), Err(SnapshotError::Damaged { .. })));
+}
+
+#[test]
+fn a_nested_archive_is_a_file() {
+    let inner = gzip(&Tar::default().file("../evil", b"x").end());
+    assert_eq!(paths(&repack(&Tar::default().file("inner.tar.gz", &inner).end()).unwrap()), ["inner.tar.gz"]);
+}
