@@ -115,7 +115,8 @@ pub struct Scan {
     /// Start the scan, print its id and do not wait
     #[arg(long, conflicts_with_all = ["fail_on", "format", "output", "timeout"])]
     pub detach: bool,
-    /// Two scans with the same key are one scan: makes a repeated command safe [default: a new key each time]
+    /// Repeating a command with the same key gives the same scan; for a folder, which is sent anew, it is refused
+    /// [default: a new key each time]
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
 }

@@ -14,6 +14,7 @@ use crate::{
 };
 use anyhow::{Context, bail, ensure};
 use dunlin_contracts::api::{ScanRequest, Target, UploadRequest};
+use dunlin_core::manifest::SkipReason;
 use std::path::Path;
 use url::Url;
 use uuid::Uuid;
@@ -127,10 +128,38 @@ fn tell_about(tree: &WorkTree, archive: &Archive, args: &Scan, terminal: &Termin
         ));
     }
     if archive.missing > 0 {
-        terminal.warning(&format!("{} that git tracks not in the folder, and so not scanned", are(archive.missing)));
+        terminal.warning(&format!("{} tracked but not in the folder, so not scanned", are(archive.missing)));
     }
-    if archive.left_out > 0 {
-        terminal.warning(&format!("{} left out: submodules, special files, or behind a link", are(archive.left_out)));
+    if archive.behind_links > 0 {
+        terminal.warning(&format!("{} behind a link that leads elsewhere, so not scanned", are(archive.behind_links)));
+    }
+    if archive.skipped_total > 0 {
+        terminal.warning(&format!("{} left out: {}", are(archive.skipped_total), some_of(archive)));
+    }
+}
+
+/// The first few that were left out, with the reason.
+fn some_of(archive: &Archive) -> String {
+    const SHOWN: usize = 5;
+    let shown = archive.skipped.iter().take(SHOWN);
+    let mut list: Vec<_> = shown.map(|s| format!("{} ({})", text::clean(&s.path), reason(s.reason))).collect();
+    let rest = archive.skipped_total.saturating_sub(list.len() as u64);
+    if rest > 0 {
+        list.push(format!("and {rest} more"));
+    }
+    list.join(", ")
+}
+
+fn reason(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Symlink => "a link",
+        SkipReason::Submodule => "a submodule",
+        SkipReason::HardLink => "a hard link",
+        SkipReason::SpecialFile => "not a file",
+        SkipReason::NotUtf8 => "its name is not UTF-8",
+        SkipReason::TooLarge => "too large",
+        SkipReason::CaseCollision => "differs from another only in upper and lower case",
+        SkipReason::GitInternals => "belongs to git",
     }
 }
 

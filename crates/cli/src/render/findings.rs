@@ -80,12 +80,26 @@ mod tests {
 
     #[test]
     fn findings_are_grouped_and_harmless() {
-        insta::assert_snapshot!(findings(&some(), Style::PLAIN), @"");
+        insta::assert_snapshot!(findings(&some(), Style::PLAIN), @r#"
+        critical: 1 finding
+          evil\u{1b}[2J\u{202e}.py  gitleaks/key  a key \u{1b}]0;pwned\u{7}
+
+        high: 3 findings
+          app/run.py:9:5    ruff/S605       starting a process with a shell  [false positive]
+          app/run.py:101:5  ruff/S602       `subprocess` call with `shell=True`  [new]
+          infra/main.tf:12  trivy/AWS-0107  open to the world
+
+        low: 1 finding
+          app/util.py:3:5  ruff/S110  `try`-`except`-`pass` detected
+        "#);
     }
 
     #[test]
     fn colours_are_used_when_wanted() {
-        insta::assert_snapshot!(findings(&some()[2..3], Style { colour: true }).replace('\x1b', "ESC"), @"");
+        insta::assert_snapshot!(findings(&some()[2..3], Style { colour: true }).replace('\x1b', "ESC"), @r#"
+        ESC[1;31mhighESC[0m: 1 finding
+          app/run.py:101:5  ESC[2mruff/S602ESC[0m  `subprocess` call with `shell=True`  ESC[1m[new]ESC[0m
+        "#);
     }
 
     #[test]

@@ -57,7 +57,11 @@ mod tests {
             scan_with("complete", &[(Severity::Low, 1204)]),
             ScanView { summary: None, track: None, repository: "a\x1b[2Jb".into(), ..scan_with("running", &[]) },
         ];
-        insta::assert_snapshot!(scans(&list, Style::PLAIN), @"");
+        insta::assert_snapshot!(scans(&list, Style::PLAIN), @r#"
+        id                                    state     findings  accepted (utc)    repository
+        01990000-0000-7000-8000-000000000001  complete  1204      2026-11-20 10:00  github.com/acme/shop (main at 0123456789ab)
+        01990000-0000-7000-8000-000000000001  running   -         2026-11-20 10:00  a\u{1b}[2Jb
+        "#);
         assert_eq!(scans(&[], Style::PLAIN), "no scans\n");
     }
 }

@@ -172,6 +172,10 @@ mod tests {
 
     #[test]
     fn an_interrupt_says_how_to_go_on() {
-        insta::assert_snapshot!(interrupted(Uuid::nil()), @"");
+        insta::assert_snapshot!(interrupted(Uuid::nil()), @r#"
+        the scan goes on without you; press Ctrl-C again to leave it
+          to come back:  dunlin show 00000000-0000-0000-0000-000000000000 --follow
+          to cancel it:  dunlin cancel 00000000-0000-0000-0000-000000000000
+        "#);
     }
 }

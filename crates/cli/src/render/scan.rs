@@ -25,7 +25,7 @@ pub fn conclusion(scan: &ScanView, links: &Links, style: Style) -> String {
         lines.push(format!("  {}", clean_line(reason)));
     }
     if let Some(summary) = &scan.summary {
-        lines.push(counts(summary, style));
+        lines.push(counts(scan, summary, style));
         lines.extend(known(summary));
     }
     lines.extend(scan.jobs.iter().filter_map(|job| incomplete(job, style)));
@@ -64,7 +64,7 @@ pub fn short(revision: &str) -> String {
     revision.chars().take(12).collect()
 }
 
-fn counts(summary: &Summary, style: Style) -> String {
+fn counts(scan: &ScanView, summary: &Summary, style: Style) -> String {
     let by_severity: Vec<_> = Severity::ALL
         .into_iter()
         .filter_map(|severity| {
@@ -73,6 +73,8 @@ fn counts(summary: &Summary, style: Style) -> String {
         })
         .collect();
     let mut line = match summary.findings {
+        // Incomplete is not clean.
+        0 if outcome::state(scan) != Some(ScanState::Complete) => "no findings in what was scanned".to_owned(),
         0 => style.bold("no findings"),
         n => format!("{}: {}", style.bold(&count(n, "finding")), by_severity.join(", ")),
     };
@@ -185,14 +187,25 @@ mod tests {
     #[test]
     fn a_complete_scan() {
         let scan = scan_with("complete", &[(Severity::Critical, 1), (Severity::Medium, 11)]);
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @"");
+        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): complete in 13.4 s
+        12 findings: 1 critical, 11 medium; 2 new, 1 fixed
+        scan:   https://api.example.com/v1/scans/x
+        report: https://api.example.com/v1/scans/x/report?format=sarif
+        "#);
     }
 
     #[test]
     fn everything_known() {
         let mut scan = scan_with("complete", &[]);
         scan.summary = Some(Summary { jobs: 8, jobs_cached: 8, ..Summary::default() });
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @"");
+        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): complete in 13.4 s
+        no findings
+        8 of 8 results were known: no engine ran
+        scan:   https://api.example.com/v1/scans/x
+        report: https://api.example.com/v1/scans/x/report?format=sarif
+        "#);
         scan.summary = Some(Summary { jobs: 8, jobs_cached: 1, ..Summary::default() });
         assert!(conclusion(&scan, &links(), Style::PLAIN).contains("\n1 of 8 results was known already\n"));
     }
@@ -221,8 +234,23 @@ mod tests {
                 ..job(3, "zizmor", "ended")
             },
         ];
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @"");
-        insta::assert_snapshot!(jobs(&scan, Style::PLAIN), @"");
+        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): partial in 13.4 s
+          2 of 4 jobs did not finish
+        1 finding: 1 low; 2 new, 1 fixed
+        incomplete: trivy timed out: no end after 300 s
+        incomplete: eslint 2/3 ran out of memory
+        incomplete: zizmor left files out: 2 files could not be parsed
+        warning: .dunlin.toml line 3, column 1: unknown key \u{1b}[31m`engine`
+        scan:   https://api.example.com/v1/scans/x
+        report: https://api.example.com/v1/scans/x/report?format=sarif
+        "#);
+        insta::assert_snapshot!(jobs(&scan, Style::PLAIN), @r#"
+        ruff        done, 1 finding, 412 ms, lambda
+        trivy       timed out, lambda
+        eslint 2/3  ran out of memory, lambda
+        zizmor      left files out, lambda
+        "#);
     }
 
     #[test]
@@ -232,7 +260,11 @@ mod tests {
             reason: Some("the repository does not exist".into()),
             ..scan_with("failed", &[])
         };
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @"");
+        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): failed in 13.4 s
+          the repository does not exist
+        scan:   https://api.example.com/v1/scans/x
+        "#);
     }
 
     #[test]
@@ -246,6 +278,13 @@ mod tests {
             JobView { cached: true, ..ended(4, "eslint", 0) },
             JobView { outcome: Some("not_run".into()), ..job(5, "x\x1b[2J", "ended") },
         ];
-        insta::assert_snapshot!(jobs(&scan, Style::PLAIN), @"");
+        insta::assert_snapshot!(jobs(&scan, Style::PLAIN), @r#"
+        ruff        queued, lambda
+        trivy       starting, batch, attempt 2
+        zizmor      running, lambda
+        gitleaks    done, 2 findings, 412 ms, lambda
+        eslint      known, 0 findings
+        x\u{1b}[2J  was not run, lambda
+        "#);
     }
 }

@@ -1,0 +1,8 @@
+//! The program as people start it, against a server that plays the contract of the API, the user pool and the storage.
+
+mod commands;
+mod mock;
+mod results;
+mod scan;
+mod sign_in;
+mod world;
