@@ -1,5 +1,7 @@
 //! The program as people start it, against a server that plays the contract of the API, the user pool and the storage.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is test code, its helpers included")]
+
 mod commands;
 mod mock;
 mod results;

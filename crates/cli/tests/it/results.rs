@@ -125,7 +125,7 @@ fn what_is_incomplete_and_what_was_known_is_told() {
     insta::assert_snapshot!(run.out.replace(&world.api.url, "https://api"), @r#"
     scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (trunk at 0123456789ab): partial in 12.0 s
       1 of 2 jobs did not finish
-    no findings
+    no findings in what was scanned
     1 of 2 results was known already
     incomplete: trivy timed out: no end after 300 s
     warning: .dunlin.toml, line 2, column 1: there is no key "engine"
