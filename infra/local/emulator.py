@@ -31,24 +31,34 @@ def main() -> int:
     # The hooks import the emulator, which must only happen once it is known to be the right one.
     from ministack import app
 
+    from ministack.services import lambda_svc
+
     from localcloud.hooks import control, functions, permissions, stepfunctions
     from localcloud.hooks.batch import Batch
+    from localcloud.hooks.orphans import Orphans
 
     settings.scratch.mkdir(parents=True, exist_ok=True)
 
-    def started(pid: int) -> None:
-        """Note a session we opened, so that `down` can end it even if this process is killed."""
+    def note(pid: int) -> None:
+        """Write a session down, so that `down` can end it even if this process is killed."""
         process = processes.read(pid)
         if process is not None:
             with settings.sessions.open("a") as file:
                 file.write(f"{process.session} {process.start}\n")
 
-    batch = Batch(settings, started)
+    orphans = Orphans(lambda: batch.scheduler.busy() or lambda_svc.executions_in_flight()[0] > 0, note)
+    batch = Batch(settings, orphans.started)
     batch.install()
+    orphans.install()
     permissions.install()
     stepfunctions.install(batch)
-    kill_functions = functions.install(settings, started)
-    app.app = control.Application(app.app, settings, batch, kill_functions)
+    kill_functions = functions.install(settings, orphans.started)
+
+    def kill_everything() -> None:
+        kill_functions()
+        orphans.kill_all()
+
+    app.app = control.Application(app.app, settings, batch, kill_everything)
     # The emulator reads its own command line.
     sys.argv = ["ministack"]
     app.main()

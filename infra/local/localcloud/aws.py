@@ -61,7 +61,8 @@ def ensure_user(stack: Stack, pool: str, email: str, tenant: str, password: str)
             raise
         cognito.admin_create_user(UserPoolId=pool, Username=email, UserAttributes=attributes,
                                   MessageAction="SUPPRESS")
-        cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
+    # Always: a first attempt may have ended between the two calls.
+    cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
 
 
 def depths(stack: Stack) -> dict[str, tuple[int, int]]:

@@ -130,7 +130,7 @@ def _password(file: Path) -> str:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as handle:
             # The ending satisfies the pool's policy whatever the random part holds.
-            handle.write(secrets.token_urlsafe(12) + "aA1")
+            handle.write(secrets.token_urlsafe(12) + "-aA1")
     return file.read_text()
 
 

@@ -9,7 +9,7 @@ Job = dict[str, Any]
 STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 ENDED = ("SUCCEEDED", "FAILED")
 # Maps whose keys are the caller's own words.
-_FREE_MAPS = {"tags", "parameters"}
+_FREE_MAPS = {"tags", "parameters", "options"}
 
 
 def now_ms() -> int:

@@ -111,6 +111,7 @@ class ProcessAttempt:
         if self._process is not None:
             self._process.wait()
         if self._output is not None:
-            self._output.join(timeout=5)
+            # A daemon that got away may hold the pipe open; what it still writes is nobody's.
+            self._output.join(timeout=1)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -80,7 +80,7 @@ class Scheduler:
             if job["status"] in detail.ENDED:
                 return
             job["isTerminated"] = True
-            job["_terminate"] = reason
+            job.setdefault("_terminate", reason)
             self._contexts.setdefault(job["jobId"], contextvars.copy_context())
             if running := self._running.get(job["jobId"]):
                 running.control.stop(Stop.TERMINATED)
@@ -102,6 +102,11 @@ class Scheduler:
                 return False
             running.control.stop(Stop.INTERRUPTED)
             return True
+
+    def busy(self) -> bool:
+        """Whether any attempt runs."""
+        with self.lock:
+            return bool(self._running)
 
     def wait(self, job: detail.Job, given_up: Callable[[], bool]) -> bool:
         """Block until the job has ended (True) or the caller gives up (False)."""

@@ -30,11 +30,11 @@ class Application:
     """The emulator's ASGI application with ours in front."""
 
     def __init__(self, inner: Callable[..., Awaitable[None]], settings: Settings, batch: Batch,
-                 kill_functions: Callable[[], None]):
+                 kill_everything: Callable[[], None]):
         self._inner = inner
         self._settings = settings
         self._batch = batch
-        self._kill_functions = kill_functions
+        self._kill_everything = kill_everything
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One connection's worth of ASGI."""
@@ -65,7 +65,7 @@ class Application:
             if message["type"] == "lifespan.shutdown":
                 stepfunctions.freeze()
                 await asyncio.to_thread(self._batch.scheduler.shutdown)
-                await asyncio.to_thread(self._kill_functions)
+                await asyncio.to_thread(self._kill_everything)
             return message
 
         return run
