@@ -1,1 +1,20 @@
+//! The only crate that knows SQL. One [`Store`] is one connection for one invocation; every call takes the tenant, and a row of
+//! another tenant does not exist for it.
 
+mod aggregate;
+mod config;
+mod connect;
+mod error;
+mod jobs;
+mod migrate;
+mod read;
+mod scans;
+mod values;
+
+pub use aggregate::{Aggregated, Aggregation, Commit, FindingSink, JobResult, Loader, Prepared};
+pub use config::{DatabaseConfig, Password, PasswordProvider, Secret, Tls};
+pub use connect::Store;
+pub use error::{Cause, StoreError};
+pub use jobs::{BatchStatus, JobChange, JobEventOutcome};
+pub use migrate::{ApplicationRole, Migrated};
+pub use read::{FindingFilter, FindingSort, PageRequest, ScanFilter};

@@ -1,1 +1,7 @@
+//! For tests only: a real Postgres database per test, and scans, plans and findings to put into it.
 
+mod database;
+pub mod fixtures;
+mod server;
+
+pub use database::TestDatabase;

@@ -1,0 +1,225 @@
+//! Which finding of today is which finding of yesterday.
+
+use super::Aggregation;
+use crate::{StoreError, values::text};
+use dunlin_core::job::JobOutcome;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::Transaction;
+
+pub(super) struct Matched {
+    /// No newer commit of this track has been scanned: this scan says what is open.
+    pub decides: bool,
+    /// Findings that this scan closed.
+    pub fixed: u64,
+}
+
+/// Engines whose every planned job assessed all it was given. Only they can say that something is gone: an engine that
+/// crashed, ran out of time, left files out or misses a shard has not looked everywhere.
+fn engines_that_saw_everything(input: &Aggregation<'_>) -> Vec<String> {
+    let outcomes: BTreeMap<u32, JobOutcome> = input.jobs.iter().map(|job| (job.job, job.outcome)).collect();
+    let mut shards: BTreeMap<&str, (BTreeSet<u32>, u32, bool)> = BTreeMap::new();
+    for job in &input.plan.jobs {
+        let entry = shards.entry(&job.engine).or_insert((BTreeSet::new(), 0, true));
+        entry.0.insert(job.selection.shard.index);
+        entry.1 = entry.1.max(job.selection.shard.count);
+        entry.2 &= outcomes.get(&job.job) == Some(&JobOutcome::Assessed);
+    }
+    shards
+        .into_iter()
+        .filter(|(_, (present, count, assessed))| *assessed && present.len() == *count as usize)
+        .map(|(engine, _)| engine.to_owned())
+        .collect()
+}
+
+/// Scans of one line of history are matched one after the other.
+pub(super) async fn lock_track(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<(), StoreError> {
+    let name = format!("track/{}/{}/{}", input.scan.tenant, input.scan.repository_id, input.snapshot.track);
+    tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&text(&name)]).await?;
+    Ok(())
+}
+
+pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Matched, StoreError> {
+    let tenant = input.scan.tenant.as_str();
+    let repository = input.scan.repository_id.as_uuid();
+    let scan = input.scan.scan_id.as_uuid();
+    let track = text(&input.snapshot.track);
+    let seers = engines_that_saw_everything(input);
+
+    let newer = newer_scan(tx, input).await?;
+    let decides = newer.is_none();
+
+    number_occurrences(tx).await?;
+
+    // The same place, the same code.
+    tx.execute(
+        "update matches m set finding_id = f.id from findings f
+         where f.tenant = $1 and f.repository_id = $2 and f.track = $3
+           and f.fingerprint = m.fingerprint and f.occurrence = m.occurrence",
+        &[&tenant, &repository, &track],
+    )
+    .await?;
+
+    // The same code in a renamed file, when there is one candidate on either side. With more, they stay apart: a guess could
+    // carry a person's decision to a finding that nobody has judged.
+    tx.execute(
+        "with today as (
+             select content_key, min(n) as n from matches
+             where finding_id is null and engine = any($4) group by content_key having count(*) = 1
+         ), yesterday as (
+             select f.content_key, min(f.id::text)::uuid as id from findings f
+             where f.tenant = $1 and f.repository_id = $2 and f.track = $3 and f.present and f.engine = any($4)
+               and not exists (select from matches m where m.finding_id = f.id)
+             group by f.content_key having count(*) = 1
+         )
+         update matches m set finding_id = yesterday.id, moved = true
+         from today join yesterday using (content_key) where m.n = today.n",
+        &[&tenant, &repository, &track, &seers],
+    )
+    .await?;
+
+    // Everything else was never seen before. When a newer commit has been scanned by the same engine without it, it is gone.
+    tx.execute("update matches set finding_id = gen_random_uuid(), is_new = true where finding_id is null", &[])
+        .await?;
+    let gone_already = newer.unwrap_or_default();
+    tx.execute(
+        "insert into findings (id, tenant, repository_id, track, rule_id, engine, fingerprint, occurrence, content_key,
+                               state, present, first_seen_scan, last_seen_scan, first_seen_at, last_seen_at)
+         select m.finding_id, $1, $2, $3, i.rule_id, i.engine, i.fingerprint, m.occurrence, i.content_key,
+                case when i.engine = any($5) then 'fixed' else 'open' end, not i.engine = any($5), $4, $4, now(), now()
+         from matches m join incoming i using (n) where m.is_new",
+        &[&tenant, &repository, &track, &scan, &gone_already],
+    )
+    .await?;
+    tx.execute(
+        "insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
+         select $1, f.id, $2, 'opened', null, f.state from findings f join matches m on m.finding_id = f.id where m.is_new",
+        &[&tenant, &scan],
+    )
+    .await?;
+
+    let mut fixed = 0;
+    if decides {
+        reopen_and_move(tx, tenant, scan).await?;
+        fixed = close(tx, input, &seers).await?;
+    }
+
+    tx.execute(
+        "insert into scan_findings (tenant, scan_id, finding_id, job, rule_id, engine, severity, confidence, path, start_line,
+                                    start_column, end_line, message, snippet, fingerprint, is_new)
+         select $1, $2, m.finding_id, i.job, i.rule_id, i.engine, i.severity, i.confidence, i.path, i.start_line,
+                i.start_column, i.end_line, i.message, i.snippet, i.fingerprint, m.is_new
+         from matches m join incoming i using (n)",
+        &[&tenant, &scan],
+    )
+    .await?;
+    Ok(Matched { decides, fixed })
+}
+
+/// When a newer commit of the track has a result: the engines that saw all of it. The newest commit decides, not the newest
+/// arrival; of two scans of one commit, the one that was accepted last.
+async fn newer_scan(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Option<Vec<String>>, StoreError> {
+    let scan = input.scan;
+    let newest = tx
+        .query_opt(
+            "select id from scans
+             where tenant = $1 and repository_id = $2 and track = $3 and state in ('complete', 'partial')
+               and (committed_at, accepted_at, id) > ($4, $5, $6)
+             order by committed_at desc, accepted_at desc, id desc limit 1",
+            &[
+                &scan.tenant.as_str(),
+                &scan.repository_id.as_uuid(),
+                &text(&input.snapshot.track),
+                &input.snapshot.committed_at,
+                &scan.accepted_at,
+                &scan.scan_id.as_uuid(),
+            ],
+        )
+        .await?;
+    let Some(newest) = newest else { return Ok(None) };
+    let newest: uuid::Uuid = newest.get(0);
+    let rows = tx
+        .query(
+            "select engine from jobs where tenant = $1 and scan_id = $2
+             group by engine having bool_and(outcome = 'assessed') and count(*) = max(shard_count)",
+            &[&scan.tenant.as_str(), &newest],
+        )
+        .await?;
+    Ok(Some(rows.iter().map(|row| row.get(0)).collect()))
+}
+
+/// The narrow working copy of what came in. The same code twice in one file has one fingerprint: the lines tell them apart.
+async fn number_occurrences(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.batch_execute(
+        "create temporary table matches on commit drop as
+         select n, engine, fingerprint, content_key,
+                (row_number() over (partition by fingerprint
+                                    order by path, start_line nulls first, start_column nulls first, n))::integer as occurrence,
+                null::uuid as finding_id, false as is_new, false as moved
+         from incoming;
+         create index on matches (finding_id);
+         analyze matches;",
+    )
+    .await?;
+    Ok(())
+}
+
+async fn reopen_and_move(tx: &Transaction<'_>, tenant: &str, scan: uuid::Uuid) -> Result<(), StoreError> {
+    // A person's decision stays. One that was made until a date has an end.
+    tx.execute(
+        "with back as (
+             select f.id, f.state from findings f join matches m on m.finding_id = f.id
+             where not m.is_new
+               and (f.state = 'fixed' or (f.state = 'accepted' and f.accepted_until is not null and f.accepted_until <= now()))
+         ), opened as (
+             update findings f set state = 'reopened' from back where f.id = back.id
+         )
+         insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
+         select $1, id, $2, 'reopened', state, 'reopened' from back",
+        &[&tenant, &scan],
+    )
+    .await?;
+    tx.execute(
+        "with moved as (
+             update findings f set fingerprint = m.fingerprint, occurrence = m.occurrence
+             from matches m where m.finding_id = f.id and m.moved returning f.id, f.state
+         )
+         insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
+         select $1, id, $2, 'moved', state, state from moved",
+        &[&tenant, &scan],
+    )
+    .await?;
+    tx.execute(
+        "update findings f set present = true, last_seen_scan = $1, last_seen_at = now()
+         from matches m where m.finding_id = f.id and not m.is_new",
+        &[&scan],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn close(tx: &Transaction<'_>, input: &Aggregation<'_>, seers: &[String]) -> Result<u64, StoreError> {
+    let fixed = tx
+        .execute(
+            "with gone as (
+                 select f.id, f.state from findings f
+                 where f.tenant = $1 and f.repository_id = $2 and f.track = $3 and f.engine = any($4)
+                   and (f.present or f.state in ('open', 'reopened'))
+                   and not exists (select from matches m where m.finding_id = f.id)
+             ), closed as (
+                 update findings f
+                 set present = false, state = case when f.state in ('open', 'reopened') then 'fixed' else f.state end
+                 from gone where f.id = gone.id
+             )
+             insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
+             select $1, id, $5, 'fixed', state, 'fixed' from gone where state in ('open', 'reopened')",
+            &[
+                &input.scan.tenant.as_str(),
+                &input.scan.repository_id.as_uuid(),
+                &text(&input.snapshot.track),
+                &seers,
+                &input.scan.scan_id.as_uuid(),
+            ],
+        )
+        .await?;
+    Ok(fixed)
+}

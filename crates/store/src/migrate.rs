@@ -1,0 +1,76 @@
+use crate::{Store, StoreError};
+use refinery::Target;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// Whoever holds this lock migrates; the number only has to differ from other advisory locks of the database.
+const MIGRATION_LOCK: i64 = 0x6475_6e6c_696e_0001;
+
+/// What one run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// `V1__scans`; empty when the schema was up to date.
+    pub applied: Vec<String>,
+    /// The schema's version now.
+    pub version: u32,
+}
+
+/// The role that functions connect as. It reads and writes rows and owns nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationRole {
+    /// Lower-case letters, digits and `_`.
+    pub name: String,
+    /// Connects with IAM tokens: becomes a member of `rds_iam`, which Amazon RDS provides.
+    pub iam: bool,
+}
+
+impl Store {
+    /// Brings the schema up to date. Two at once are safe: the second waits, then finds nothing to do.
+    pub async fn migrate(&mut self) -> Result<Migrated, StoreError> {
+        // The lock belongs to the session: a run that dies gives it back with its connection.
+        self.client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        let result = embedded::migrations::runner().set_target(Target::Latest).run_async(&mut self.client).await;
+        self.client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+        let report = result.map_err(StoreError::Migration)?;
+        let version: i32 =
+            self.client.query_one("select coalesce(max(version), 0) from refinery_schema_history", &[]).await?.get(0);
+        Ok(Migrated {
+            applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
+            version: u32::try_from(version).unwrap_or(0),
+        })
+    }
+
+    /// Makes the role where it is missing and gives it what it needs, on all tables there are and will be.
+    pub async fn grant_application_role(&mut self, role: &ApplicationRole) -> Result<(), StoreError> {
+        let name = &role.name;
+        let first_is_letter = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        let all_known = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !first_is_letter || !all_known || name.len() > 63 {
+            let message = format!("{name:?} is no name for a database role: use lower-case letters, digits and _");
+            return Err(StoreError::Invalid(message));
+        }
+        // Roles belong to the whole server, and two runs at once must not both create this one.
+        let tx = self.client.transaction().await?;
+        tx.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
+        let exists = tx.query_opt("select from pg_roles where rolname = $1", &[name]).await?.is_some();
+        if !exists {
+            tx.batch_execute(&format!("create role {name} login")).await?;
+        }
+        if role.iam {
+            tx.batch_execute(&format!("grant rds_iam to {name}")).await?;
+        }
+        tx.batch_execute(&format!(
+            "grant usage on schema public to {name};
+             grant select, insert, update, delete on all tables in schema public to {name};
+             revoke insert, update, delete on refinery_schema_history from {name};
+             grant usage on all sequences in schema public to {name};
+             alter default privileges in schema public grant select, insert, update, delete on tables to {name};
+             alter default privileges in schema public grant usage on sequences to {name};"
+        ))
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
