@@ -86,9 +86,8 @@ impl Store {
     /// Matches what the [`Loader`] has taken in. Waits while another scan of the same repository and track is aggregated.
     pub async fn aggregate<'a>(&'a mut self, input: Aggregation<'a>) -> Result<Prepared<'a>, StoreError> {
         let scan = input.scan;
-        publish_rules(self, scan.tenant.as_str()).await?;
+        publish_rules(self, scan).await?;
         let tx = self.client.transaction().await?;
-        scans::ensure_scan(&tx, scan).await?;
         matching::lock_track(&tx, &input).await?;
         let row = tx
             .query_one(
@@ -190,10 +189,12 @@ impl Aggregated<'_> {
     }
 }
 
-/// Rules are of the tenant and not of the scan. They are written ahead, in a transaction of their own, so that scans of
+/// Rules are of the tenant and not of the scan. They (and the scan's own row, should it be missing) are written ahead, in a transaction of their own, so that scans of
 /// different repositories do not wait for each other's aggregation.
-async fn publish_rules(store: &mut Store, tenant: &str) -> Result<(), StoreError> {
+async fn publish_rules(store: &mut Store, scan: &ScanMessage) -> Result<(), StoreError> {
+    let tenant = scan.tenant.as_str();
     let tx = store.client.transaction().await?;
+    scans::ensure_scan(&tx, scan).await?;
     tx.execute("select pg_advisory_xact_lock(hashtextextended('rules/' || $1, 0))", &[&tenant]).await?;
     // A rule that two shards name is taken once.
     tx.execute(
