@@ -7,4 +7,5 @@ mod mock;
 mod results;
 mod scan;
 mod sign_in;
+mod weak_app;
 mod world;

@@ -22,7 +22,7 @@ fn unpacked(archive: &[u8]) -> BTreeMap<String, String> {
     entries.collect()
 }
 
-fn sent(world: &World) -> BTreeMap<String, String> {
+pub fn sent(world: &World) -> BTreeMap<String, String> {
     unpacked(&world.storage.requests_of("PUT /uploads/x").last().expect("an archive was sent").body)
 }
 

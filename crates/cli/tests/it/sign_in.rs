@@ -1,6 +1,6 @@
 use crate::{
     mock::Answer,
-    world::{NEW_TOKEN, OLD_TOKEN, PASSWORD, REFRESH, World},
+    world::{NEW_TOKEN, OLD_TOKEN, PASSWORD, Pool, REFRESH, World},
 };
 use std::fs;
 use time::Duration;
@@ -55,7 +55,7 @@ fn every_refusal_of_the_user_pool_is_a_sentence() {
             serde_json::json!({"__type": kind, "message": message}).to_string(),
         )
     }
-    let cases: [(fn(&crate::mock::Request) -> Answer, &str); 6] = [
+    let cases: [(Pool, &str); 6] = [
         (|_| refuse("com.amazonaws#UserNotFoundException", "User does not exist."), "user name or password is wrong"),
         (|_| refuse("NotAuthorizedException", "Password attempts exceeded"), "too many attempts"),
         (|_| refuse("PasswordResetRequiredException", "x"), "must be reset by an administrator"),

@@ -28,6 +28,8 @@ pub const NEW_TOKEN: &str = "id-token-new";
 pub const REFRESH: &str = "refresh-token-1";
 const SECRETS: [&str; 5] = [PASSWORD, OLD_TOKEN, NEW_TOKEN, REFRESH, "X-Amz-Signature"];
 
+pub type Pool = fn(&Request) -> Answer;
+
 /// What the server does; tests change it.
 pub struct Script {
     /// The scan at each look; the last one for ever.
@@ -39,7 +41,7 @@ pub struct Script {
     /// Answers for a path, before everything else, each once.
     pub first: Vec<(&'static str, Answer)>,
     /// What the user pool says.
-    pub pool: fn(&Request) -> Answer,
+    pub pool: Pool,
     /// What the storage says, in turn; then 200.
     pub storage: Vec<Answer>,
 }
