@@ -98,6 +98,12 @@ pub struct ReportSpec {
     /// Rules whose place in the source is a secret: string literals are masked in their snippets and messages.
     #[serde(default)]
     pub secret_rules: Vec<String>,
+    /// A line of standard error with one of these says that something was not assessed.
+    #[serde(default)]
+    pub log_complaints: Vec<String>,
+    /// Link to the help of a rule, for reports without links; `{rule}` is the engine's own id.
+    #[serde(default)]
+    pub help_url: Option<String>,
     /// Rules that mean "this file was not assessed": they make the job partly assessed.
     #[serde(default)]
     pub unassessed_rules: Vec<String>,

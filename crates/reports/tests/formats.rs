@@ -1,5 +1,7 @@
 //! The three formats, from the same findings: valid, complete, and harmless whatever the repository put into them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use dunlin_contracts::api::FindingView;
 use dunlin_core::finding::{Confidence, Rule, Severity};
 use dunlin_reports::{ReportEngine, ReportError, ReportFormat, ReportHead};

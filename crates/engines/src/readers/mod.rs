@@ -47,6 +47,8 @@ pub struct ReadContext<'a> {
     pub root: &'a Path,
     /// Whether the engine was given the file of this relative path.
     pub selected: &'a dyn Fn(&str) -> bool,
+    /// What the engine wrote to standard error, or the end of it: some engines say only there that they skipped a file.
+    pub log: &'a str,
 }
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -130,7 +132,18 @@ pub fn read_report(
         ReportFormat::Sarif => sarif::read(bytes, manifest)?,
         ReportFormat::ShellcheckJson1 => shellcheck::read(bytes)?,
     };
+    let mut raw = raw;
+    raw.complaints.extend(complaints(manifest, context.log));
     Ok(settle(manifest, raw, context))
+}
+
+/// Lines of the log that say that something was not assessed.
+fn complaints(manifest: &EngineManifest, log: &str) -> Vec<String> {
+    let signs = &manifest.report.log_complaints;
+    let told = log.lines().filter(|line| signs.iter().any(|sign| line.contains(sign.as_str())));
+    let mut told: Vec<String> = told.map(words::plain_log_line).collect();
+    told.dedup();
+    told
 }
 
 /// A result with its place in the repository.

@@ -110,6 +110,21 @@ pub(crate) fn cwe_numbers<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u
     numbers
 }
 
+/// Without colours and other control characters.
+pub(crate) fn plain_log_line(line: &str) -> String {
+    let mut plain = String::new();
+    let mut characters = line.chars();
+    while let Some(c) = characters.next() {
+        if c == '\u{1b}' {
+            // `ESC [ ... letter`.
+            let _ = characters.by_ref().skip_while(|c| !c.is_ascii_alphabetic()).next();
+        } else if !c.is_control() {
+            plain.push(c);
+        }
+    }
+    one_line(&plain)
+}
+
 pub(crate) fn cut(words: &str, length: usize) -> String {
     if words.chars().count() <= length {
         return words.to_owned();
