@@ -47,8 +47,6 @@ pub struct ReadContext<'a> {
     pub root: &'a Path,
     /// Whether the engine was given the file of this relative path.
     pub selected: &'a dyn Fn(&str) -> bool,
-    /// What the engine wrote to standard error, or the end of it: some engines say only there that they skipped a file.
-    pub log: &'a str,
 }
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -63,6 +61,23 @@ pub struct Report {
     pub outside: u64,
     /// Results that the code itself suppresses (a comment in the source, in the engine's own syntax).
     pub suppressed: u64,
+}
+
+impl Report {
+    /// Some engines say only on standard error that they skipped a file. `log` is that, or the end of it: what the manifest
+    /// knows as a complaint makes the report partial.
+    pub fn heed_log(&mut self, manifest: &EngineManifest, log: &str) {
+        let signs = &manifest.report.log_complaints;
+        let told = log.lines().filter(|line| signs.iter().any(|sign| line.contains(sign.as_str())));
+        let mut told: Vec<String> = told.map(words::plain_log_line).collect();
+        told.dedup();
+        if let Some(reason) = partial(0, &mut Vec::new(), &told) {
+            self.partial = Some(match self.partial.take() {
+                Some(before) => format!("{before}; {reason}"),
+                None => reason,
+            });
+        }
+    }
 }
 
 /// What a reader of one format makes of a report, before places and words are brought into shape.
@@ -132,18 +147,7 @@ pub fn read_report(
         ReportFormat::Sarif => sarif::read(bytes, manifest)?,
         ReportFormat::ShellcheckJson1 => shellcheck::read(bytes)?,
     };
-    let mut raw = raw;
-    raw.complaints.extend(complaints(manifest, context.log));
     Ok(settle(manifest, raw, context))
-}
-
-/// Lines of the log that say that something was not assessed.
-fn complaints(manifest: &EngineManifest, log: &str) -> Vec<String> {
-    let signs = &manifest.report.log_complaints;
-    let told = log.lines().filter(|line| signs.iter().any(|sign| line.contains(sign.as_str())));
-    let mut told: Vec<String> = told.map(words::plain_log_line).collect();
-    told.dedup();
-    told
 }
 
 /// A result with its place in the repository.

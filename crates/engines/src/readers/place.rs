@@ -97,7 +97,7 @@ mod tests {
     fn find(uri: &str, base: Option<&str>) -> Option<String> {
         let files = ["a.py", "src/b c.py", "src/100%25.py", "src/ünï.py", ".github/workflows/ci.yml"];
         let selected = |path: &str| files.contains(&path);
-        let context = ReadContext { root: Path::new("/work/src-7"), selected: &selected, log: "" };
+        let context = ReadContext { root: Path::new("/work/src-7"), selected: &selected };
         let place =
             RawPlace { uri: Some(uri.to_owned()), base: base.map(str::to_owned), encoded: true, ..RawPlace::default() };
         path(&place, &context)

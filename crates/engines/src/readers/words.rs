@@ -117,7 +117,7 @@ pub(crate) fn plain_log_line(line: &str) -> String {
     while let Some(c) = characters.next() {
         if c == '\u{1b}' {
             // `ESC [ ... letter`.
-            let _ = characters.by_ref().skip_while(|c| !c.is_ascii_alphabetic()).next();
+            let _ = characters.by_ref().find(char::is_ascii_alphabetic);
         } else if !c.is_control() {
             plain.push(c);
         }
