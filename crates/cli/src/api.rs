@@ -4,8 +4,8 @@ use crate::{config::ConfigFile, error::ClientError, http, session::Keeper};
 use anyhow::Context;
 use dunlin_contracts::{
     api::{
-        CredentialPut, FindingView, Health, Page, ScanAccepted, ScanRequest, ScanView, UploadRequest, UploadTarget,
-        WebhookCreated, WebhookPut,
+        CredentialPut, FindingView, Health, Page, RepositoryView, ScanAccepted, ScanRequest, ScanView, UploadRequest,
+        UploadTarget, WebhookCreated, WebhookPut,
     },
     problem::Problem,
 };
@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 /// Waits between attempts of a call that may be repeated.
 const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(900), Duration::from_millis(2700)];
-const PAGE: usize = 100;
+/// The most that the server puts on a page.
+const PAGE: usize = 200;
 
 pub struct Api {
     http: Client,
@@ -89,6 +90,11 @@ impl Api {
     /// The newest `limit` scans.
     pub async fn scans(&self, filters: &[(&str, String)], limit: usize) -> Result<Vec<ScanView>, ClientError> {
         self.pages(&["v1", "scans"], filters, limit).await
+    }
+
+    /// Every repository of the organisation.
+    pub async fn repositories(&self) -> Result<Vec<RepositoryView>, ClientError> {
+        self.pages(&["v1", "repositories"], &[], usize::MAX).await
     }
 
     /// Every finding of a scan.

@@ -150,7 +150,7 @@ pub struct Scans {
     /// Only scans in this state
     #[arg(long, value_name = "STATE")]
     pub status: Option<Status>,
-    /// Only scans of this repository, by name or id
+    /// Only scans of this repository, by its id, its address, or its name or the end of it
     #[arg(long, value_name = "NAME|ID")]
     pub repository: Option<String>,
     /// At most so many

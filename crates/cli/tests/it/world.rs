@@ -342,6 +342,11 @@ fn play(script: &mut Script, request: &Request, own_url: &str, storage_url: &str
                     },
                 )
             }
+            ("GET", "/v1/repositories") => Answer::json(
+                200,
+                &serde_json::json!({"items": [{"id": Uuid::from_u128(9), "name": "github.com/acme/shop", "open_findings": 0,
+                                               "first_scanned_at": "2026-11-20T10:00:00Z"}]}),
+            ),
             ("GET", "/v1/scans") => Answer::json(200, &Page { items: vec![scan("complete")], next_cursor: None }),
             ("PUT", "/v1/credentials/work") | ("DELETE", "/v1/credentials/work" | "/v1/webhook") => Answer::empty(204),
             ("PUT", "/v1/webhook") => Answer::json(200, &serde_json::json!({"signing_key": "whsec_a2V5"})),
