@@ -4,9 +4,21 @@ locals {
   alarm_actions = var.enable_alarms && var.alarm_email != null ? [aws_sns_topic.alarms[0].arn] : []
 
   state_machine_alarms = {
-    failed   = { metric = "ExecutionsFailed", description = "A scan ended as failed. The scan says why; recorder has told its tenant." }
-    timedout = { metric = "ExecutionsTimedOut", description = "A scan took longer than the state machine allows." }
-    throttle = { metric = "ExecutionThrottled", description = "Step Functions held state transitions back: look at the account's quota." }
+    failed = {
+      metric      = "ExecutionsFailed"
+      threshold   = var.alarm_failed_scans
+      description = "More than ${var.alarm_failed_scans} scans failed within five minutes. Each says why; a few repositories that are not there are nobody's fault here."
+    }
+    timedout = {
+      metric      = "ExecutionsTimedOut"
+      threshold   = 0
+      description = "A scan took longer than the state machine allows."
+    }
+    throttled = {
+      metric      = "ExecutionThrottled"
+      threshold   = 0
+      description = "Step Functions held state transitions back: look at the account's quota."
+    }
   }
 }
 
@@ -36,7 +48,7 @@ resource "aws_cloudwatch_metric_alarm" "state_machine" {
   period              = 300
   evaluation_periods  = 1
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
+  threshold           = each.value.threshold
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.alarm_actions
   ok_actions          = local.alarm_actions

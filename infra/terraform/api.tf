@@ -107,7 +107,7 @@ resource "aws_apigatewayv2_stage" "default" {
       status      = "$context.status"
       bytes       = "$context.responseLength"
       duration_ms = "$context.responseLatency"
-      tenant      = "$context.authorizer.claims.custom:tenant"
+      caller      = "$context.authorizer.claims.sub"
       error       = "$context.error.message"
       authorizer  = "$context.authorizer.error"
       integration = "$context.integrationErrorMessage"

@@ -41,7 +41,7 @@ resource "aws_batch_job_queue" "main" {
 
   # A job that can never start (a quota, no address left) would hold its queue up for ever.
   dynamic "job_state_time_limit_action" {
-    for_each = local.is_aws ? ["MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"] : []
+    for_each = local.is_aws ? ["MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"] : []
     content {
       action           = "CANCEL"
       max_time_seconds = 600
@@ -130,6 +130,7 @@ resource "aws_batch_job_definition" "engine" {
       { type = "VCPU", value = local.sizes[each.value.size].vcpu },
       { type = "MEMORY", value = local.sizes[each.value.size].memory_mib },
     ]
+    # The root file system stays writable: Fargate has no tmpfs, and a job without a volume has no other /tmp.
     ephemeralStorage             = { sizeInGiB = 30 }
     fargatePlatformConfiguration = { platformVersion = "LATEST" }
     networkConfiguration         = { assignPublicIp = "ENABLED" }

@@ -51,6 +51,7 @@ locals {
       description = "Fetches a repository or an upload once and stores it as a snapshot"
       memory_mib  = 2048
       storage_mib = 4096
+      alarms      = local.alarms_of_functions_that_may_refuse
       environment = {
         DATA_BUCKET    = local.data_bucket
         SECRETS_PREFIX = local.secrets_prefix
@@ -59,13 +60,14 @@ locals {
     }
     planner = {
       description = "Chooses engines, shards, sizes and compute for a snapshot, and looks up stored results"
+      alarms      = local.alarms_of_functions_that_may_refuse
       memory_mib  = 1024
-      environment = merge({
+      environment = {
         DATA_BUCKET              = local.data_bucket
         RUNNER_FUNCTION_PREFIX   = local.runner_function_prefix
         JOB_DEFINITION_PREFIX    = local.job_definition_prefix
         LAMBDA_THRESHOLD_SECONDS = tostring(var.lambda_threshold_seconds)
-      }, local.engines_environment)
+      }
     }
     aggregator = {
       description = "Streams job results into findings and reports, in one transaction"
@@ -99,6 +101,9 @@ locals {
       environment          = {}
     }
   }
+
+  # A repository that is not there is an error to Step Functions and an answer to the caller. It wakes nobody.
+  alarms_of_functions_that_may_refuse = ["throttles", "duration"]
 
   common_environment = merge(
     { DUNLIN_ENV = var.environment, LOG_LEVEL = var.log_level },
@@ -152,7 +157,7 @@ module "function" {
   )
   network            = can(each.value.database) ? local.function_network : null
   log_retention_days = var.log_retention_days
-  alarms             = var.enable_alarms ? ["errors", "throttles", "duration"] : []
+  alarms             = var.enable_alarms ? try(each.value.alarms, ["errors", "throttles", "duration"]) : []
   alarm_actions      = local.alarm_actions
 }
 

@@ -94,7 +94,7 @@ variable "engines_catalog" {
 }
 
 variable "engines_dir" {
-  description = "Local only: folder with the installed engines, given to runner and planner as ENGINES_DIR. In AWS the image has them."
+  description = "Local only: folder with the installed engines, given to the runners as ENGINES_DIR. In AWS the image has them."
   type        = string
   default     = null
   validation {
@@ -353,6 +353,16 @@ variable "alarm_email" {
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+$", var.alarm_email))
     error_message = "alarm_email is an e-mail address."
+  }
+}
+
+variable "alarm_failed_scans" {
+  description = "Scans that may fail within five minutes before an alarm. Some fail for reasons of their owners: a wrong address, a branch that is gone."
+  type        = number
+  default     = 3
+  validation {
+    condition     = var.alarm_failed_scans >= 0
+    error_message = "alarm_failed_scans is 0 or more."
   }
 }
 
