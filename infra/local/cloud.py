@@ -1,4 +1,4 @@
-"""The local cloud: `python3 infra/local/cloud.py up|down|reset|status|logs|redrive|env [--stack dev|test]`.
+"""The local cloud: `python3 infra/local/cloud.py up|run|down|reset|status|logs|redrive|env|bench|plan`.
 
 docs/local-cloud.md explains it. Needs Python 3.11 and installs the rest.
 """
@@ -21,18 +21,46 @@ from localcloud.postgres import Server  # noqa: E402
 from localcloud.services import Emulator, alone  # noqa: E402
 from localcloud.stack import REPOSITORY, Problem, Stack  # noqa: E402
 
-_NEEDS_EMULATOR_LIBRARIES = {"up", "status", "logs", "redrive"}
+_NEEDS_EMULATOR_LIBRARIES = {"up", "run", "bench", "status", "logs", "redrive"}
 
 
 def up(stack: Stack, arguments: argparse.Namespace) -> None:
     """Everything running and up to date; harmless when it is already."""
+    start(stack, build=not arguments.no_build)
+
+
+def demonstrate(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Up, then scan the weak application and this repository."""
+    from localcloud import runner
+
+    runner.demonstrate(stack, start(stack, build=True))
+
+
+def bench(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Time scans on the running stack."""
+    from localcloud import runner
+
+    require_running(stack)
+    runner.bench(stack, read_env(stack))
+
+
+def plan(stack: Stack, arguments: argparse.Namespace) -> None:
+    """What Terraform would make in AWS, against the emulator's addresses."""
+    from localcloud import deploy
+
+    require_running(stack)
+    print(deploy.Terraform(stack).plan_for_aws(), end="")
+
+
+def start(stack: Stack, *, build: bool) -> dict[str, str]:
+    """Build, start and deploy; answers the stack's addresses."""
     from localcloud import deploy, functions
 
     with alone(stack):
         installer = REPOSITORY / "infra" / "local" / "engines.py"
         if installer.is_file():
             run([sys.executable, installer, "install"], what="installing the engines", show=True)
-        if not arguments.no_build:
+        if build:
             functions.build()
         functions.pack(stack)
         Server(stack).start()
@@ -47,7 +75,8 @@ def up(stack: Stack, arguments: argparse.Namespace) -> None:
   user      {values["DEMO_USER"]}
   password  {values["DEMO_PASSWORD"]}
   settings  {stack.env_file} (`. {os.path.relpath(stack.env_file)}`)
-""")
+""", flush=True)
+    return values
 
 
 def down(stack: Stack, arguments: argparse.Namespace) -> None:
@@ -162,8 +191,9 @@ def read_env(stack: Stack) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud.py", description="The local cloud of Dunlin.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for function in (up, down, reset, status, logs, redrive, env, postgres):
-        command = commands.add_parser(function.__name__, help=(function.__doc__ or "").splitlines()[0])
+    for function in (up, demonstrate, down, reset, status, logs, redrive, env, postgres, bench, plan):
+        name = "run" if function is demonstrate else function.__name__
+        command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.set_defaults(run=function)
         command.add_argument("--stack", default=os.environ.get("STACK", "dev"), help="dev (default) or test")
         if function is up:

@@ -52,6 +52,21 @@ class Terraform:
         self._run("apply", "-no-color", "-auto-approve", "-parallelism=40", f"-state={self._stack.terraform_state}",
                   "-var-file=env/local.tfvars", *words, what="terraform apply")
 
+    def plan_for_aws(self) -> str:
+        """The plan of env/aws with an empty state, asked of the emulator."""
+        folder = self._stack.home / "plan"
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = {name: value for name, value in self._environment.items() if name != "TF_VAR_database_password"}
+        command = [self._program, f"-chdir={ROOT}"]
+        self.init()
+        text = run([*command, "plan", "-no-color", "-lock=false", f"-state={folder / 'terraform.tfstate'}",
+                    "-var-file=env/aws.tfvars", "-var", f"endpoint_url={self._stack.endpoint}",
+                    "-var", f"functions_dir={self._stack.functions}", "-var", "image_tag=plan",
+                    "-var", "environment=prod"],
+                   what="terraform plan", env=environment)
+        # Terraform grumbles about -state, which is how one root serves several stacks without a backend block.
+        return text[max(text.find("Terraform used the selected providers"), 0):]
+
     def outputs(self) -> dict[str, Any]:
         """The root's outputs."""
         text = self._run("output", "-json", f"-state={self._stack.terraform_state}", what="terraform output")

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from localcloud.stack import REPOSITORY, Problem, Stack
 def names() -> list[str]:
     """Every function is a folder under functions/, and a binary of the same name."""
     return sorted(folder.parent.name for folder in (REPOSITORY / "functions").glob("*/Cargo.toml"))
+
+
+def package(name: str) -> str:
+    """The Cargo package of a function."""
+    manifest = tomllib.loads((REPOSITORY / "functions" / name / "Cargo.toml").read_text())
+    found: str = manifest["package"]["name"]
+    return found
 
 
 def target() -> Path:
@@ -76,13 +84,7 @@ def _pack(binary: Path, archive: Path, copy: Path | None) -> None:
         ["strip", "-o", str(small), str(binary)], capture_output=True, check=False
     ).returncode != 0:
         shutil.copyfile(binary, small)
-    fresh = archive.with_suffix(".new")
-    # The date of everything is the first one a zip knows, so equal code makes an equal file.
-    entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
-    entry.external_attr = 0o100755 << 16
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(fresh, "w", compresslevel=1) as out:
-        out.writestr(entry, small.read_bytes(), compresslevel=1)
+    write_zip(small, archive, level=1)
     if copy is not None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         # A new file in the old one's place: a job that runs keeps the one it started from.
@@ -91,4 +93,14 @@ def _pack(binary: Path, archive: Path, copy: Path | None) -> None:
         staged.chmod(0o755)
         staged.replace(copy)
     small.unlink()
+
+
+def write_zip(binary: Path, archive: Path, level: int = 6) -> None:
+    """A zip with the binary as `bootstrap`. The date is the first one a zip knows, so equal code makes an equal file."""
+    fresh = archive.with_suffix(".new")
+    entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o100755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(fresh, "w") as out:
+        out.writestr(entry, binary.read_bytes(), compresslevel=level)
     fresh.replace(archive)

@@ -1,0 +1,108 @@
+"""`make images`: builds the image of every engine, or of those named. With them the local Batch runs containers.
+
+    python3 infra/local/images.py [engine ...]
+
+Needs root and Debian: it installs podman, runc, buildah and mmdebstrap. The base image is pulled where a registry can be
+reached, and made from Debian's packages where it cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from localcloud import functions, tools  # noqa: E402
+from localcloud.batch.container import podman  # noqa: E402
+from localcloud.console import run, say, step  # noqa: E402
+from localcloud.stack import REPOSITORY, Problem  # noqa: E402
+
+BASE = "docker.io/library/debian:bookworm-slim"
+_PACKAGES = ["podman", "runc", "buildah", "mmdebstrap"]
+# The runner inside the build context; .containerignore keeps the rest of the working tree out.
+RUNNER = Path(".local/images/runner")
+
+
+def engines() -> list[str]:
+    """Every engine with a Dockerfile."""
+    return sorted(folder.parent.name for folder in (REPOSITORY / "engines").glob("*/Dockerfile"))
+
+
+def ensure_programs() -> None:
+    """The container tools."""
+    if os.geteuid() != 0:
+        raise Problem("building engine images needs root (the container tools are used without user namespaces)")
+    missing = [name for name in _PACKAGES if not shutil.which(name)]
+    if missing:
+        tools.apt(missing, "container tools")
+
+
+def ensure_base() -> None:
+    """Debian, pulled or made."""
+    if podman("image", "exists", BASE).returncode == 0:
+        return
+    with step(f"pulling {BASE}"):
+        if podman("pull", "--quiet", BASE, timeout=300).returncode == 0:
+            return
+    say("no registry can be reached: making the base image from Debian's packages")
+    with step(f"making {BASE}"), tempfile.TemporaryDirectory(prefix="dunlin-base-") as folder:
+        archive = Path(folder) / "base.tar"
+        # Only what mmdebstrap brings: the machine's own apt configuration may name mirrors that others do not have.
+        run(["mmdebstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", archive],
+            what="making a Debian base with mmdebstrap")
+        run(["podman", "import", "--quiet", "--change", "CMD=[\"/bin/bash\"]", archive, BASE],
+            what="importing the base image")
+
+
+def stage_runner() -> None:
+    """The runner for the images. It is built against this machine's C library, so only Debian 12's or an older one will do."""
+    run(["cargo", "build", "--release", "--package", "dunlin-runner", "--quiet"], what="building the runner",
+        cwd=REPOSITORY, show=True)
+    binary = functions.target() / "release" / "runner"
+    staged = REPOSITORY / RUNNER
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(binary, staged)
+    staged.chmod(0o755)
+
+
+def build(engine: str) -> str:
+    """One engine's image; answers its name, the one in the job definition."""
+    name = f"dunlin/engine/{engine}"
+    command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "build", "--pull=never",
+               "--format", "docker", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
+               "--build-arg", f"RUNNER={RUNNER}", "--file", f"engines/{engine}/Dockerfile", "--tag", name, "."]
+    with step(f"building {name}"):
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        print((done.stdout + done.stderr)[-6000:], file=sys.stderr)
+        raise Problem(f"the image of {engine} could not be built (exit code {done.returncode})")
+    return name
+
+
+def main() -> int:
+    """Build all or the named ones."""
+    try:
+        there = engines()
+        wanted = sys.argv[1:] or there
+        unknown = sorted(set(wanted) - set(there))
+        if unknown:
+            raise Problem(f"no Dockerfile for {', '.join(unknown)}; there are: {', '.join(there) or 'none'}")
+        ensure_programs()
+        stage_runner()
+        ensure_base()
+        for engine in wanted:
+            say(f"{build(engine)} is ready")
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
