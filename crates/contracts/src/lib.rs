@@ -4,6 +4,7 @@
 pub mod api;
 pub mod errors;
 pub mod events;
+pub mod openapi;
 pub mod plan;
 pub mod problem;
 pub mod steps;
