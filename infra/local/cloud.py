@@ -54,9 +54,11 @@ def plan(stack: Stack, arguments: argparse.Namespace) -> None:
 
 def start(stack: Stack, *, build: bool) -> dict[str, str]:
     """Build, start and deploy; answers the stack's addresses."""
+    from localcloud import catalog as engines_catalog
     from localcloud import deploy, functions
 
     with alone(stack):
+        engines_catalog.write()
         installer = REPOSITORY / "infra" / "local" / "engines.py"
         if installer.is_file():
             run([sys.executable, installer, "install"], what="installing the engines", show=True)
@@ -172,6 +174,16 @@ def install(stack: Stack, arguments: argparse.Namespace) -> None:
     print(folders[arguments.tool]())
 
 
+def catalog(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Write engines/catalog.json from the engine.toml files, or only check it."""
+    from localcloud import catalog as engines_catalog
+
+    if not arguments.check:
+        engines_catalog.write()
+    elif not engines_catalog.current():
+        raise Problem("engines/catalog.json is not what the engine.toml files say: run `make engines`")
+
+
 def require_running(stack: Stack) -> None:
     """Stop with a sentence when the emulator is down."""
     if not Emulator(stack).healthy():
@@ -203,6 +215,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--minutes", type=int, default=60, help="how far back (default: 60)")
         if function is postgres:
             command.add_argument("action", choices=["start", "stop"])
+    command = commands.add_parser("catalog", help="Write engines/catalog.json from the engine.toml files.")
+    command.set_defaults(run=catalog, stack="dev")
+    command.add_argument("--check", action="store_true", help="change nothing, fail when it is out of date")
     command = commands.add_parser("tools", help="Install a tool and print the folder with its programs.")
     command.set_defaults(run=install, stack="dev")
     command.add_argument("tool", choices=["cargo-lambda", "postgres", "emulator", "terraform"])

@@ -75,6 +75,7 @@ def lint(suite: Suite) -> None:
     suite.step("cargo fmt", ["cargo", "fmt", "--all", "--check"])
     suite.step("cargo clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
     suite.step("python syntax", [sys.executable, "-W", "error", "-m", "compileall", "-q", "infra/local"])
+    suite.step("engine catalogue", [*_CLOUD, "catalog", "--check"])
     terraform = tools.terraform()
     environment = {**tools.terraform_environment(), "TF_DATA_DIR": str(places.tools() / "terraform-validate")}
     root = "-chdir=infra/terraform"

@@ -69,6 +69,9 @@ class Emulator:
         if self.pid is not None:
             if _read(stack.state_file).get("identity") == identity and self.healthy():
                 return False
+            if _read(stack.state_file).get("port") != stack.port:
+                # Before the one that works is stopped.
+                self._check_port()
             say("the emulator runs with other settings or older code: restarting it")
             self.stop()
         clear_leftovers(stack)
