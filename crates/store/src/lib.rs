@@ -11,10 +11,11 @@ mod read;
 mod scans;
 mod values;
 
-pub use aggregate::{Aggregated, Aggregation, Commit, FindingSink, JobResult, Loader, Prepared};
+pub use aggregate::{Aggregated, Aggregation, Commit, Ended, FindingSink, JobResult, Loader, Prepared};
 pub use config::{DatabaseConfig, Password, PasswordProvider, Secret, Tls};
 pub use connect::Store;
 pub use error::{Cause, StoreError};
 pub use jobs::{BatchStatus, JobChange, JobEventOutcome};
 pub use migrate::{ApplicationRole, Migrated};
 pub use read::{FindingFilter, FindingSort, PageRequest, ScanFilter};
+pub use scans::Ending;

@@ -59,7 +59,11 @@ impl Store {
             tx.batch_execute(&format!("create role {name} login")).await?;
         }
         if role.iam {
-            tx.batch_execute(&format!("grant rds_iam to {name}")).await?;
+            // Whoever owns the schema may not be allowed to grant it; then an administrator has done so before.
+            let member: bool = tx.query_one("select pg_has_role($1, 'rds_iam', 'member')", &[name]).await?.get(0);
+            if !member {
+                tx.batch_execute(&format!("grant rds_iam to {name}")).await?;
+            }
         }
         tx.batch_execute(&format!(
             "grant usage on schema public to {name};

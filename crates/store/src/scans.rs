@@ -11,13 +11,28 @@ use dunlin_contracts::{
 use dunlin_core::{ScanId, TenantId, job::JobState, scan::ScanState};
 use tokio_postgres::Transaction;
 
+/// How a scan stands after a call that may have ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    pub state: ScanState,
+    /// It was this call that ended the scan: count it once.
+    pub ended_now: bool,
+}
+
+impl From<Ending> for RecorderOutput {
+    fn from(ending: Ending) -> Self {
+        Self { state: ending.state, ended: ending.state.is_end() }
+    }
+}
+
 impl Store {
     /// Makes the rows of a scan that begins. `cancelled`: somebody asked for that before the execution had started.
-    pub async fn register_scan(&mut self, scan: &ScanMessage, cancelled: bool) -> Result<RecorderOutput, StoreError> {
+    pub async fn register_scan(&mut self, scan: &ScanMessage, cancelled: bool) -> Result<Ending, StoreError> {
         let tx = self.client.transaction().await?;
         ensure_scan(&tx, scan).await?;
+        let mut ended_now = false;
         if cancelled {
-            end_scan(&tx, &scan.tenant, scan.scan_id, ScanState::Cancelled, None).await?;
+            ended_now = end_scan(&tx, &scan.tenant, scan.scan_id, ScanState::Cancelled, None).await?;
         } else {
             tx.execute(
                 "update scans set state = 'running', started_at = now()
@@ -26,9 +41,9 @@ impl Store {
             )
             .await?;
         }
-        let standing = standing(&tx, &scan.tenant, scan.scan_id).await?;
+        let state = standing(&tx, &scan.tenant, scan.scan_id).await?.state;
         tx.commit().await?;
-        Ok(standing)
+        Ok(Ending { state, ended_now })
     }
 
     /// Makes the rows of the jobs. Jobs with a stored result have ended before they began.
@@ -61,13 +76,13 @@ impl Store {
         scan: &ScanMessage,
         state: ScanState,
         reason: Option<&str>,
-    ) -> Result<RecorderOutput, StoreError> {
+    ) -> Result<Ending, StoreError> {
         let tx = self.client.transaction().await?;
         ensure_scan(&tx, scan).await?;
-        end_scan(&tx, &scan.tenant, scan.scan_id, state, reason).await?;
-        let standing = standing(&tx, &scan.tenant, scan.scan_id).await?;
+        let ended_now = end_scan(&tx, &scan.tenant, scan.scan_id, state, reason).await?;
+        let state = standing(&tx, &scan.tenant, scan.scan_id).await?.state;
         tx.commit().await?;
-        Ok(standing)
+        Ok(Ending { state, ended_now })
     }
 
     /// The same for an event that no longer carries what was asked for: none when there is no such scan.
@@ -77,15 +92,15 @@ impl Store {
         scan: ScanId,
         state: ScanState,
         reason: Option<&str>,
-    ) -> Result<Option<RecorderOutput>, StoreError> {
+    ) -> Result<Option<Ending>, StoreError> {
         let tx = self.client.transaction().await?;
-        end_scan(&tx, tenant, scan, state, reason).await?;
+        let ended_now = end_scan(&tx, tenant, scan, state, reason).await?;
         let row = tx
             .query_opt("select state from scans where tenant = $1 and id = $2", &[&tenant.as_str(), &scan.as_uuid()])
             .await?;
-        let standing = row.map(|row| output(row.get(0))).transpose()?;
+        let state = row.map(|row| values::scan_state(row.get(0))).transpose()?;
         tx.commit().await?;
-        Ok(standing)
+        Ok(state.map(|state| Ending { state, ended_now }))
     }
 
     /// Whose scan it is, for events that carry nothing but its id.

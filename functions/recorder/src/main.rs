@@ -1,1 +1,22 @@
-fn main() {}
+//! `recorder`: what people see of scans and jobs, and the one place that ends a scan whose execution did not.
+
+mod context;
+mod error;
+mod events;
+mod handler;
+mod reason;
+
+use dunlin_runtime::{diagnostic, logging};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    logging::init("recorder");
+    let context = context::Context::from_env().await?;
+    let context = &context;
+    run(service_fn(move |event: LambdaEvent<Value>| async move {
+        handler::handle(context, event.payload).await.map_err(|e| diagnostic(&e))
+    }))
+    .await
+}

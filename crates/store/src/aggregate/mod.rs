@@ -56,10 +56,11 @@ pub struct Aggregation<'a> {
 /// [`Store::aggregate`] either has work in hand, or finds that the scan has its end already.
 pub enum Prepared<'a> {
     Ready(Aggregated<'a>),
-    Ended(Ended<'a>),
+    /// [`Store::ended`] has the rest.
+    Ended(ScanState),
 }
 
-/// A scan that had ended before; its rows can still be read, to write its reports again.
+/// A scan that has ended; its rows can still be read, to write its reports again.
 pub struct Ended<'a> {
     tx: Transaction<'a>,
     scan: &'a ScanMessage,
@@ -91,18 +92,34 @@ impl Store {
         matching::lock_track(&tx, &input).await?;
         let row = tx
             .query_one(
-                "select state, summary from scans where tenant = $1 and id = $2",
+                "select state from scans where tenant = $1 and id = $2",
                 &[&scan.tenant.as_str(), &scan.scan_id.as_uuid()],
             )
             .await?;
         let state = values::scan_state(row.get(0))?;
         if state.is_end() {
-            let summary = summary_of(row.get(1))?;
-            return Ok(Prepared::Ended(Ended { tx, scan, state, summary }));
+            return Ok(Prepared::Ended(state));
         }
         let matched = matching::apply(&tx, &input).await?;
         let summary = summarise(&tx, &input, matched.fixed).await?;
         Ok(Prepared::Ready(Aggregated { tx, input, decided: matched.decides, summary }))
+    }
+
+    /// The scan as it ended; none while it has not, or when it is not known.
+    pub async fn ended<'a>(&'a mut self, scan: &'a ScanMessage) -> Result<Option<Ended<'a>>, StoreError> {
+        let tx = self.client.transaction().await?;
+        let row = tx
+            .query_opt(
+                "select state, summary from scans where tenant = $1 and id = $2",
+                &[&scan.tenant.as_str(), &scan.scan_id.as_uuid()],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let state = values::scan_state(row.get(0))?;
+        if !state.is_end() {
+            return Ok(None);
+        }
+        Ok(Some(Ended { tx, scan, state, summary: summary_of(row.get(1))? }))
     }
 }
 

@@ -1,0 +1,156 @@
+//! What an event on the bus asks the recorder to do. Pure: text in, work out.
+
+use dunlin_contracts::{
+    events::{BatchJobStateChange, Envelope, ExecutionStatusChange, JOB_STATE_CHANGE, JobStateChange, SOURCE},
+    steps::ScanMessage,
+};
+use dunlin_core::{ScanId, TenantId};
+use dunlin_store::{BatchStatus, JobChange};
+use serde::de::DeserializeOwned;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    Job {
+        /// Events of Batch know no tenant.
+        tenant: Option<TenantId>,
+        scan: ScanId,
+        job: u32,
+        change: JobChange,
+    },
+    /// The execution is over: see to it that the scan is, too.
+    End { scan: ScanId, message: Option<Box<ScanMessage>>, end: ExecutionEnd },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionEnd {
+    pub status: String,
+    pub error: Option<String>,
+    pub cause: Option<String>,
+}
+
+/// None: an event that asks for nothing. An error: an event that should have been readable.
+pub fn decode(body: &str) -> Result<Option<Work>, String> {
+    let envelope: Envelope = serde_json::from_str(body).map_err(|e| format!("the body is no event: {e}"))?;
+    match (envelope.source.as_str(), envelope.detail_type.as_str()) {
+        (SOURCE, JOB_STATE_CHANGE) => own_job(detail(&envelope)?).map(Some),
+        ("aws.batch", "Batch Job State Change") => batch_job(detail(&envelope)?),
+        ("aws.states", "Step Functions Execution Status Change") => execution(detail(&envelope)?),
+        (source, kind) => {
+            tracing::info!(event.id = %envelope.id, event.source = source, event.kind = kind, "event is not known and ignored");
+            Ok(None)
+        }
+    }
+}
+
+fn detail<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, String> {
+    serde_json::from_value(envelope.detail.clone())
+        .map_err(|e| format!("the detail of event {} ({}) is not readable: {e}", envelope.id, envelope.detail_type))
+}
+
+fn own_job(event: JobStateChange) -> Result<Work, String> {
+    if event.attempt == 0 {
+        return Err("attempts are counted from 1".to_owned());
+    }
+    let change = JobChange::Step { state: event.state, compute: event.compute, attempt: event.attempt };
+    Ok(Work::Job { tenant: Some(event.tenant), scan: event.scan_id, job: event.job, change })
+}
+
+fn batch_job(event: BatchJobStateChange) -> Result<Option<Work>, String> {
+    let Some((scan, job)) = scan_and_job(&event.job_name) else {
+        tracing::info!(batch.job = %event.job_name, "batch job is none of a scan and ignored");
+        return Ok(None);
+    };
+    let status = match event.status.as_str() {
+        "SUBMITTED" | "PENDING" | "RUNNABLE" => BatchStatus::Waiting,
+        "STARTING" => BatchStatus::Starting,
+        "RUNNING" => BatchStatus::Running,
+        "SUCCEEDED" => BatchStatus::Succeeded,
+        "FAILED" => BatchStatus::Failed,
+        other => return Err(format!("batch has no job status {other:?}")),
+    };
+    let finished_runs = u32::try_from(event.attempts.len()).unwrap_or(u32::MAX);
+    let change = JobChange::Batch { batch_job: event.job_id, status, finished_runs };
+    Ok(Some(Work::Job { tenant: None, scan, job, change }))
+}
+
+/// `<scan id>-<job>-<engine>`
+fn scan_and_job(name: &str) -> Option<(ScanId, u32)> {
+    let (scan, rest) = name.split_at_checked(36)?;
+    let (job, engine) = rest.strip_prefix('-')?.split_once('-')?;
+    if engine.is_empty() {
+        return None;
+    }
+    Some((scan.parse().ok()?, job.parse().ok()?))
+}
+
+fn execution(event: ExecutionStatusChange) -> Result<Option<Work>, String> {
+    match event.status.as_str() {
+        "RUNNING" | "PENDING_REDRIVE" => return Ok(None),
+        "SUCCEEDED" | "FAILED" | "TIMED_OUT" | "ABORTED" => {}
+        other => return Err(format!("step functions has no execution status {other:?}")),
+    }
+    let Ok(scan) = event.name.parse::<ScanId>() else {
+        tracing::info!(execution.name = %event.name, "execution is none of a scan and ignored");
+        return Ok(None);
+    };
+    let message = match &event.input {
+        None => None,
+        Some(input) => {
+            let message: ScanMessage = serde_json::from_str(input)
+                .map_err(|e| format!("the input of execution {} is no scan: {e}", event.name))?;
+            if message.scan_id != scan {
+                return Err(format!("execution {} has the input of scan {}", event.name, message.scan_id));
+            }
+            Some(Box::new(message))
+        }
+    };
+    let end = ExecutionEnd { status: event.status, error: event.error, cause: event.cause };
+    Ok(Some(Work::End { scan, message, end }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(source: &str, kind: &str, detail: &str) -> String {
+        format!(
+            r#"{{"id":"e-1","source":"{source}","detail-type":"{kind}","time":"2026-11-01T10:00:00Z","detail":{detail}}}"#
+        )
+    }
+
+    #[test]
+    fn job_names_are_taken_apart() {
+        let id = "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01";
+        let (scan, job) = scan_and_job(&format!("{id}-12-semgrep-pro")).unwrap();
+        assert_eq!((scan.to_string().as_str(), job), (id, 12));
+        for bad in
+            ["", "nightly", id, "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01-x-ruff", &format!("{id}-1-"), &format!("{id}-1")]
+        {
+            assert_eq!(scan_and_job(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn unknown_events_are_ignored_and_malformed_ones_are_not() {
+        assert_eq!(decode(&event("aws.s3", "Object Created", "{}")), Ok(None));
+        assert_eq!(
+            decode(&event(
+                "aws.batch",
+                "Batch Job State Change",
+                r#"{"jobId":"b","jobName":"nightly","status":"RUNNING"}"#
+            )),
+            Ok(None)
+        );
+        let running = r#"{"executionArn":"a","stateMachineArn":"m","name":"x","status":"RUNNING"}"#;
+        assert_eq!(decode(&event("aws.states", "Step Functions Execution Status Change", running)), Ok(None));
+        for bad in [
+            "",
+            "{}",
+            "[1]",
+            &event(SOURCE, JOB_STATE_CHANGE, "{}"),
+            &event("aws.states", "Step Functions Execution Status Change", "{}"),
+        ] {
+            assert!(decode(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+use super::*;
+use crate::context::Context;
+use dunlin_cloud::ObjectStore;
+use dunlin_cloud::memory::MemoryObjects;
+use dunlin_contracts::api::ScanView;
+use dunlin_runtime::Named;
+use dunlin_store::DatabaseConfig;
+use dunlin_testkit::{TestDatabase, fixtures};
+use serde_json::json;
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// The scan of every sample under `events/recorder`.
+const SCAN: &str = "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01";
+
+struct World {
+    context: Context,
+    objects: Arc<MemoryObjects>,
+    db: TestDatabase,
+}
+
+impl World {
+    async fn new() -> Self {
+        let db = TestDatabase::new().await;
+        let objects = Arc::new(MemoryObjects::default());
+        Self { context: Context { objects: objects.clone(), database: db.config() }, objects, db }
+    }
+
+    async fn send(&self, payload: Value) -> Value {
+        handle(&self.context, payload).await.unwrap()
+    }
+
+    async fn put(&self, key: &str, value: &impl serde::Serialize) {
+        self.objects.put(key, serde_json::to_vec(value).unwrap().into(), "application/json").await.unwrap();
+    }
+
+    async fn put_plan(&self) -> Plan {
+        let (scan, snapshot) = (sample_scan(), sample_snapshot());
+        let plan = fixtures::plan(&scan, &snapshot, &["ruff", "zizmor"]);
+        self.put(&keys::plan(&scan.tenant, scan.scan_id), &plan).await;
+        plan
+    }
+
+    async fn view(&self) -> ScanView {
+        let scan = sample_scan();
+        self.db.store().await.scan(&scan.tenant, scan.scan_id).await.unwrap().unwrap()
+    }
+
+    /// Sends the same event twice: the second time, nothing may change.
+    async fn send_twice(&self, payload: Value) -> Value {
+        let first = self.send(payload.clone()).await;
+        let before = self.db.dump().await;
+        assert_eq!(self.send(payload).await, first);
+        assert_eq!(self.db.dump().await, before);
+        first
+    }
+}
+
+fn sample(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/recorder").join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn sample_scan() -> ScanMessage {
+    serde_json::from_value(sample("register.json")["scan"].clone()).unwrap()
+}
+
+fn sample_snapshot() -> SnapshotRef {
+    serde_json::from_value(sample("plan.json")["snapshot"].clone()).unwrap()
+}
+
+fn nothing_failed() -> Value {
+    json!({ "batchItemFailures": [] })
+}
+
+fn record(body: &str) -> Value {
+    json!({ "Records": [{ "messageId": "m-1", "body": body, "attributes": {} }] })
+}
+
+/// The first record of a sample, with the detail changed.
+fn changed(name: &str, change: impl Fn(&mut Value)) -> Value {
+    let mut event: Value = serde_json::from_str(sample(name)["Records"][0]["body"].as_str().unwrap()).unwrap();
+    change(&mut event["detail"]);
+    record(&event.to_string())
+}
+
+#[tokio::test]
+async fn registering_twice_is_registering_once() {
+    let world = World::new().await;
+    let output = world.send_twice(sample("register.json")).await;
+    assert_eq!(output, json!({ "state": "running", "ended": false }));
+    assert_eq!(world.view().await.id.to_string(), SCAN);
+}
+
+#[tokio::test]
+async fn a_scan_that_was_cancelled_while_it_waited_never_begins() {
+    let world = World::new().await;
+    let scan = sample_scan();
+    world.put(&keys::cancelled(&scan.tenant, scan.scan_id), &json!({})).await;
+    let output = world.send_twice(sample("register.json")).await;
+    assert_eq!(output, json!({ "state": "cancelled", "ended": true }));
+}
+
+#[tokio::test]
+async fn a_plan_twice_makes_each_job_once() {
+    let world = World::new().await;
+    world.put_plan().await;
+    world.send(sample("register.json")).await;
+    world.send_twice(sample("plan.json")).await;
+    let engines: Vec<_> = world.view().await.jobs.into_iter().map(|job| job.engine).collect();
+    assert_eq!(engines, ["ruff", "zizmor"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_missing_or_somebody_elses_is_refused() {
+    let world = World::new().await;
+    let error = handle(&world.context, sample("plan.json")).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.BadInput");
+    let mut other = sample("plan.json");
+    other["plan_key"] = json!("plans/umbrella/0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01/plan.json");
+    let error = handle(&world.context, other).await.unwrap_err();
+    assert!(error.to_string().contains("not the key of this scan's plan"), "{error}");
+}
+
+#[tokio::test]
+async fn a_failure_ends_the_scan_once_with_its_reason() {
+    let world = World::new().await;
+    let output = world.send_twice(sample("fail.json")).await;
+    assert_eq!(output, json!({ "state": "failed", "ended": true }));
+    assert_eq!(world.view().await.reason.as_deref(), Some("there is no branch \"release\" in github.com/example/shop"));
+    // The event about the failed execution comes after it, and changes nothing.
+    let before = world.db.dump().await;
+    assert_eq!(world.send(sample("execution-failed.json")).await, nothing_failed());
+    assert_eq!(world.db.dump().await, before);
+}
+
+#[tokio::test]
+async fn job_events_are_recorded_in_any_order_and_number() {
+    let world = World::new().await;
+    world.put_plan().await;
+    world.send(sample("plan.json")).await;
+    assert_eq!(world.send_twice(sample("job-events.json")).await, nothing_failed());
+    let jobs = world.view().await.jobs;
+    assert_eq!((jobs[0].state.as_str(), jobs[0].compute.as_str(), jobs[0].attempt), ("ended", "lambda", 1));
+    assert_eq!((jobs[1].state.as_str(), jobs[1].compute.as_str(), jobs[1].attempt), ("running", "batch", 1));
+}
+
+#[tokio::test]
+async fn an_execution_that_was_aborted_is_cancelled_only_when_somebody_asked() {
+    let scan = sample_scan();
+    let world = World::new().await;
+    world.put(&keys::cancelled(&scan.tenant, scan.scan_id), &json!({})).await;
+    assert_eq!(world.send_twice(sample("execution-aborted.json")).await, nothing_failed());
+    assert_eq!((world.view().await.status.as_str(), world.view().await.reason), ("cancelled", None));
+
+    let world = World::new().await;
+    world.send_twice(sample("execution-aborted.json")).await;
+    let view = world.view().await;
+    assert_eq!((view.status.as_str(), view.reason.as_deref()), ("failed", Some("the scan was stopped")));
+}
+
+#[tokio::test]
+async fn every_way_an_execution_ends_leaves_an_ended_scan() {
+    for status in ["FAILED", "TIMED_OUT", "ABORTED", "SUCCEEDED"] {
+        let world = World::new().await;
+        let event = changed("execution-failed.json", |detail| detail["status"] = json!(status));
+        world.send_twice(event).await;
+        let view = world.view().await;
+        assert_eq!(view.status, "failed", "{status}");
+        assert!(view.reason.is_some(), "{status} has no reason");
+    }
+}
+
+#[tokio::test]
+async fn an_event_without_the_input_ends_a_scan_that_is_known_and_waits_for_one_that_is_not() {
+    let world = World::new().await;
+    let event = changed("execution-failed.json", |detail| {
+        detail["input"] = Value::Null;
+    });
+    let failed = world.send(event.clone()).await;
+    assert_eq!(failed["batchItemFailures"][0]["itemIdentifier"], "m-1");
+    world.send(sample("register.json")).await;
+    assert_eq!(world.send_twice(event).await, nothing_failed());
+    assert_eq!(world.view().await.status, "failed");
+}
+
+#[tokio::test]
+async fn a_malformed_record_fails_alone() {
+    let world = World::new().await;
+    let response = world.send(sample("one-malformed.json")).await;
+    let failures = response["batchItemFailures"].as_array().unwrap();
+    let ids: Vec<_> = failures.iter().map(|f| f["itemIdentifier"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["b7a9c6de-5c1f-4f0e-8a8f-0d2f6c2d0002"]);
+    assert_eq!(world.view().await.status, "failed", "the good record was not handled");
+}
+
+#[tokio::test]
+async fn events_of_somebody_else_need_no_database() {
+    let nowhere = DatabaseConfig {
+        connect_timeout: Duration::from_millis(50),
+        ..DatabaseConfig::new("/nonexistent/socket", 5432, "d", "u")
+    };
+    let context = Context { objects: Arc::new(MemoryObjects::default()), database: nowhere };
+    let stranger =
+        r#"{"id":"e","source":"aws.s3","detail-type":"Object Created","time":"2026-11-01T10:00:00Z","detail":{}}"#;
+    assert_eq!(handle(&context, record(stranger)).await.unwrap(), nothing_failed());
+    // But one of ours makes the whole batch wait.
+    let error = handle(&context, sample("execution-failed.json")).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.DatabaseUnavailable");
+    let error = handle(&context, sample("register.json")).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.DatabaseUnavailable");
+}
+
+#[tokio::test]
+async fn while_storage_is_away_a_cancellation_is_not_mistaken() {
+    let world = World::new().await;
+    world.objects.make_unavailable(Some("cancelled/"));
+    let error = handle(&world.context, sample("register.json")).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.StorageUnavailable");
+    let response = world.send(sample("execution-aborted.json")).await;
+    assert_eq!(response["batchItemFailures"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn input_that_nobody_sends_is_named_as_such() {
+    let world = World::new().await;
+    for bad in [json!({}), json!({ "action": "dance" }), json!([1])] {
+        assert_eq!(handle(&world.context, bad).await.unwrap_err().name(), "Recorder.BadInput");
+    }
+    let mut other = sample("register.json");
+    other["scan"]["version"] = json!(2);
+    assert_eq!(handle(&world.context, other).await.unwrap_err().name(), "Recorder.BadInput");
+}
