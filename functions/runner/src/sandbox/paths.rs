@@ -128,7 +128,8 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn create(below: &Path) -> io::Result<Self> {
-        let root = tempfile::Builder::new().prefix("dunlin-job-").tempdir_in(below)?.keep();
+        let private = Permissions::from_mode(0o700);
+        let root = tempfile::Builder::new().prefix("dunlin-job-").permissions(private).tempdir_in(below)?.keep();
         let scratch = Self {
             source: root.join("source"),
             work: root.join("work"),
@@ -140,6 +141,10 @@ impl Scratch {
             DirBuilder::new().mode(0o700).create(folder)?;
         }
         Ok(scratch)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Hands the engine its folders: by a group that it alone is in. Nobody else on the machine sees the source.
@@ -154,18 +159,26 @@ impl Scratch {
         chown(&self.out, user, group)?;
         Ok(())
     }
-}
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
+    /// Removes all of it; what is gone already is fine.
+    pub fn remove(&self) {
         let removed = fs::remove_dir_all(&self.root).or_else(|_| {
             // The engine may have taken away its own rights on a folder, which stops a runner that is not root.
             open_up(&self.root);
             fs::remove_dir_all(&self.root)
         });
-        if let Err(error) = removed {
-            tracing::error!(path = %self.root.display(), %error, "scratch folder could not be removed");
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!(path = %self.root.display(), %error, "scratch folder could not be removed");
+            }
+            _ => {}
         }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -202,6 +215,7 @@ mod tests {
     #[test]
     fn a_folder_for_its_owner_only_is_not_reached_by_others() {
         let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         let open = dir.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();

@@ -83,6 +83,8 @@ pub struct Ran {
 /// the engine leaves behind becomes the runner's child.
 pub fn prepare_process() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // The engine, as another user, reads the source that the runner unpacks.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     set_child_subreaper(Pid::from_raw(std::process::id().cast_signed()))?;
     Ok(())
 }
@@ -186,7 +188,7 @@ fn last_words(file: &Path) -> io::Result<String> {
 
 struct Watch<'a> {
     limits: &'a Limits,
-    written: [PathBuf; 2],
+    written: &'a [PathBuf],
     begin: Instant,
     disk_looked_at: Instant,
     peak: u64,
@@ -196,10 +198,15 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(engine: &'a Engine, begin: Instant) -> Self {
-        let mut written = engine.policy.write.iter().cloned();
-        let written = [written.next(), written.next()].map(Option::unwrap_or_default);
-        let kills_by_kernel = kills_by_kernel();
-        Self { limits: &engine.limits, written, begin, disk_looked_at: begin, peak: 0, now: 0, kills_by_kernel }
+        Self {
+            limits: &engine.limits,
+            written: &engine.policy.write,
+            begin,
+            disk_looked_at: begin,
+            peak: 0,
+            now: 0,
+            kills_by_kernel: kills_by_kernel(),
+        }
     }
 
     fn next_look(&self) -> Duration {
@@ -230,7 +237,7 @@ impl<'a> Watch<'a> {
             return Some(too_much_output(self.limits));
         }
         if self.disk_looked_at.elapsed() >= LOOK_AT_DISK {
-            let problem = meter::disk(&self.written, self.limits.disk);
+            let problem = meter::disk(self.written, self.limits.disk);
             self.disk_looked_at = Instant::now();
             return problem.map(End::Exceeded);
         }

@@ -1,0 +1,166 @@
+//! From a manifest to a run in the sandbox, and from its end to an answer.
+
+use crate::{
+    context::Context,
+    error::Error,
+    report::{self, OutputFolder},
+    sandbox::{
+        Identity, Landlock, Policy, ProcessLimits,
+        paths::{self, Scratch},
+    },
+    supervise::{DiskLimits, End, Engine, Limits, Ran},
+    touched::Watched,
+};
+use dunlin_contracts::plan::Ticket;
+use dunlin_core::mask::mask;
+use dunlin_engines::{CommandPaths, EngineManifest, ExitMeaning};
+use nix::libc;
+use std::{os::unix::fs::MetadataExt, path::Path, thread::available_parallelism, time::Duration};
+
+/// Processes and threads; the largest of the engines, Node.js, has a dozen.
+const PROCESSES: u64 = 512;
+const OPEN_FILES: u64 = 4096;
+/// Everything the engine writes, besides the report.
+const DISK_BYTES: u64 = 2 << 30;
+const DISK_ENTRIES: u64 = 100_000;
+
+pub struct Prepared {
+    pub engine: Engine,
+    pub output: OutputFolder,
+    pub watched: Option<Watched>,
+}
+
+pub fn prepare(
+    context: &Context,
+    ticket: &Ticket,
+    manifest: &EngineManifest,
+    scratch: &Scratch,
+    files: &[String],
+) -> Result<Prepared, Error> {
+    let missing = |what: &str| Error::EngineMissing(format!("{}: {what}", manifest.name));
+    let engine_dir =
+        context.engines_dir.join(&manifest.name).canonicalize().map_err(|_| missing("it is not installed here"))?;
+    let out = scratch.out.join(report::NAME);
+    let places = CommandPaths { root: &scratch.source, out: &out, engine: &engine_dir, tmp: &scratch.work };
+    let command = manifest.command_line(&places, files).map_err(|error| Error::Engine(error.to_string()))?;
+    let program = command.first().map(Path::new).filter(|program| program.is_file());
+    let program = program.ok_or_else(|| missing("its program is not there"))?;
+
+    let executable = paths::executable(&engine_dir, program);
+    let mut needed = executable.clone();
+    needed.push(context.scratch_dir.clone());
+    let identity = paths::identity(&needed);
+    scratch.hand_over(identity)?;
+    let output = OutputFolder::open(&scratch.out)?;
+    let watched = Watched::begin(&scratch.source, &scratch.own.join("probe"))?;
+
+    let mut environment = clean_environment(&engine_dir, scratch);
+    environment.extend(manifest.environment(&places).map_err(|error| Error::Engine(error.to_string()))?);
+    let mut read = paths::readable_system();
+    read.push(scratch.source.clone());
+    let wall = Duration::from_secs(u64::from(ticket.timeout_seconds));
+    let processors = available_parallelism().map_or(1, |count| count.get() as u64);
+    let policy = Policy {
+        runner_pid: std::process::id(),
+        identity,
+        limits: ProcessLimits {
+            cpu_seconds: wall.as_secs().saturating_mul(processors).saturating_add(5),
+            file_bytes: manifest.report.max_bytes.max(DISK_BYTES / 4),
+            open_files: OPEN_FILES,
+            processes: PROCESSES.saturating_add(running_already(identity)),
+        },
+        read_and_execute: executable,
+        read,
+        write: vec![scratch.work.clone(), scratch.out.clone()],
+        status_file: scratch.own.join("status"),
+    };
+    let engine = Engine {
+        sandbox_program: context.sandbox_program.clone(),
+        policy,
+        command,
+        environment,
+        directory: scratch.source.clone(),
+        own: scratch.own.clone(),
+        limits: Limits {
+            wall,
+            memory_bytes: context.memory_bytes,
+            processes: usize::try_from(PROCESSES).unwrap_or(usize::MAX),
+            disk: DiskLimits { bytes: DISK_BYTES, entries: DISK_ENTRIES },
+            report_on_stdout: manifest.run.stdout_report.then_some(manifest.report.max_bytes),
+        },
+    };
+    Ok(Prepared { engine, output, watched })
+}
+
+/// Nothing of the runner's own environment, which holds keys on Lambda and the ticket on Batch.
+fn clean_environment(engine_dir: &Path, scratch: &Scratch) -> Vec<(String, String)> {
+    let work = scratch.work.display().to_string();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", engine_dir.join("bin").display());
+    [("PATH", path), ("HOME", work.clone()), ("TMPDIR", work), ("LANG", "C.UTF-8".to_owned())]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
+/// The kernel counts the processes and threads of a user, whoever started them. A user who is not only the engine's has
+/// some already.
+fn running_already(identity: Identity) -> u64 {
+    if identity != Identity::Inherit {
+        return 0;
+    }
+    let user = rustix::process::getuid().as_raw();
+    let threads = |pid: &Path| std::fs::read_dir(pid.join("task")).map_or(0, |tasks| tasks.count() as u64);
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter(|entry| entry.metadata().is_ok_and(|about| about.uid() == user)).map(|entry| threads(&entry.path())).sum()
+}
+
+/// How an engine ended that came to an end by itself, in a way that its manifest knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    pub code: i32,
+    pub has_findings: bool,
+}
+
+pub fn judge(
+    context: &Context,
+    ticket: &Ticket,
+    manifest: &EngineManifest,
+    scratch: &Scratch,
+    ran: &Ran,
+) -> Result<Exit, Error> {
+    if let Some(layers) = &ran.layers {
+        let (landlock, identity) = (layers.landlock, layers.identity);
+        if landlock == Landlock::Missing {
+            tracing::warn!("no landlock on this kernel: the engine can read what the runner's user can read");
+        }
+        tracing::info!(?landlock, ?identity, seccomp = true, "engine was locked in");
+    }
+    let code = match &ran.end {
+        End::Exited(code) => *code,
+        End::Signalled(signal) => return Err(Error::Engine(with_words(&signal_words(*signal), scratch, ran))),
+        End::TimedOut => return Err(Error::TimedOut { seconds: u64::from(ticket.timeout_seconds) }),
+        End::OutOfMemory => return Err(Error::OutOfMemory { mib: context.memory_bytes >> 20 }),
+        End::Exceeded(what) => return Err(Error::Engine(with_words(what, scratch, ran))),
+        End::NotStarted(why) => return Err(Error::EngineMissing(with_words(why, scratch, ran))),
+    };
+    match manifest.exit_meaning(code) {
+        ExitMeaning::Done => Ok(Exit { code, has_findings: false }),
+        ExitMeaning::Findings => Ok(Exit { code, has_findings: true }),
+        ExitMeaning::BadInput => Err(Error::Engine(with_words(&format!("it refused its input, exit code {code}"), scratch, ran))),
+        ExitMeaning::Crash => Err(Error::Engine(with_words(&format!("it crashed, exit code {code}"), scratch, ran))),
+    }
+}
+
+fn signal_words(signal: i32) -> String {
+    match signal {
+        libc::SIGXFSZ => "it wrote a file that is too large".to_owned(),
+        libc::SIGXCPU => "it used too much processor time".to_owned(),
+        signal => format!("it was ended by signal {signal}"),
+    }
+}
+
+/// What the engine said last may quote the source, so it is masked; and it says where it ran, which nobody needs to know.
+fn with_words(what: &str, scratch: &Scratch, ran: &Ran) -> String {
+    let said = ran.stderr.replace(&*scratch.root().to_string_lossy(), "");
+    let said: String = mask(&said).chars().filter(|c| !c.is_control() || *c == '\n').collect();
+    if said.is_empty() { what.to_owned() } else { format!("{what}; it said: {}", said.replace('\n', " | ")) }
+}
