@@ -15,7 +15,7 @@ pub async fn run(args: Scans, api: &Api, terminal: &Terminal) -> anyhow::Result<
             Ok(id) => id,
             Err(_) => find(wanted, &api.repositories().await.context("the repositories cannot be listed")?)?,
         };
-        filters.push(("repository", id.to_string()));
+        filters.push(("repository_id", id.to_string()));
     }
     let scans = api.scans(&filters, args.limit as usize).await.context("the scans cannot be listed")?;
     terminal.print(&render::list::scans(&scans, terminal.out)).context("the list could not be printed")?;

@@ -12,7 +12,7 @@ fn scans_are_listed_by_what_was_asked_for() {
     let run = world.run(&["scans", "--status", "complete", "--repository", "acme/shop", "--limit", "7"]);
     assert_eq!(run.code, 0, "{}", run.err);
     let asked = &world.api.requests_of("GET /v1/scans")[0].path;
-    assert_eq!(asked, &format!("/v1/scans?status=complete&repository={}&limit=7", uuid::Uuid::from_u128(9)));
+    assert_eq!(asked, &format!("/v1/scans?status=complete&repository_id={}&limit=7", uuid::Uuid::from_u128(9)));
     insta::assert_snapshot!(run.out, @r#"
     id                                    state     findings  accepted (utc)    repository
     01990000-0000-7000-8000-000000000001  complete  0         2026-11-20 10:00  github.com/acme/shop (trunk at 0123456789ab)
