@@ -10,12 +10,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from localcloud import aws, functions, postgres, stack as places, tools
+from localcloud import aws, catalog, functions, postgres, stack as places, tools
 from localcloud.console import run, say, step
 from localcloud.stack import REGION, REPOSITORY, Stack
 
 ROOT = REPOSITORY / "infra" / "terraform"
-_CODE = (".tf", ".json", ".tfvars", ".sh", ".tftpl", ".toml")
+_CODE = (".tf", ".json", ".tfvars", ".sh", ".tftpl")
 
 
 class Terraform:
@@ -159,11 +159,11 @@ def _digest(terraform: Terraform, stack: Stack) -> str:
     """Everything that decides what an apply does."""
     digest = hashlib.sha256(json.dumps([terraform.variables(), functions.digests(stack),
                                         postgres.password_of(stack)], sort_keys=True).encode())
-    for folder in (ROOT, REPOSITORY / "statemachines", REPOSITORY / "engines"):
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and file.suffix in _CODE and ".terraform" not in file.parts:
-                digest.update(str(file.relative_to(REPOSITORY)).encode())
-                digest.update(file.read_bytes())
+    files = [file for folder in (ROOT, REPOSITORY / "statemachines") for file in sorted(folder.rglob("*"))
+             if file.is_file() and file.suffix in _CODE and ".terraform" not in file.parts]
+    for file in [*files, catalog.FILE]:
+        digest.update(str(file.relative_to(REPOSITORY)).encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -12,6 +12,8 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from localcloud.batch.process import pump
 from localcloud.processes import Process
 
 LABEL = "dunlin.stack"
+_START_SECONDS = 60
 _BASE = ("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs")
 _ULIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000")
 
@@ -65,11 +68,12 @@ def remove_all(stack: str) -> None:
 class ContainerAttempt:
     """Runs the job definition's image with the job's command."""
 
-    def __init__(self, task: Task, base_environment: dict[str, str], stack: str, attempt: int,
+    def __init__(self, task: Task, stack: str, attempt: int, scratch: Path,
                  started: Callable[[int], None] = lambda pid: None):
         self._task = task
-        self._base = base_environment
         self._stack = stack
+        self._scratch = scratch
+        self._folder: Path | None = None
         self._started = started
         self._name = f"dunlin-{stack}-{task.job_id}-{attempt}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,6 +84,10 @@ class ContainerAttempt:
         if not image_present(self._task.image):
             raise StartFailure(f"CannotPullContainerError: there is no image {self._task.image} on this machine")
         accepted = limits(self._task.image)
+        # A folder on disk, as Fargate's own storage is: files in a tmpfs would count as the container's memory.
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"job-{self._task.job_id[:8]}-", dir=self._scratch))
+        self._folder.chmod(0o1777)
         bounded = []
         if "--memory" in accepted and self._task.memory_mib:
             # Equal values: no swap on top.
@@ -88,12 +96,12 @@ class ContainerAttempt:
         if "--cpus" in accepted:
             bounded += ["--cpus", str(min(self._task.vcpus, os.cpu_count() or 1))]
         # Values go through podman's own environment: on its command line every user of the machine could read them.
-        environment = {**self._base, **self._task.environment}
+        environment = self._task.environment
         names = [word for name in environment for word in ("--env", name)]
         command = [
             *_BASE, "run", "--rm", "--pull", "never", "--name", self._name, "--label", f"{LABEL}={self._stack}",
             "--network", "host", *_ULIMITS, *bounded,
-            "--read-only", "--tmpfs", "/tmp:rw,exec,mode=1777,size=4g", "--cap-drop", "all",
+            "--read-only", "--volume", f"{self._folder}:/tmp:rw,exec", "--cap-drop", "all",
             "--cap-add", "SETUID", "--cap-add", "SETGID", "--cap-add", "KILL", "--cap-add", "CHOWN",
             "--cap-add", "DAC_OVERRIDE", "--cap-add", "FOWNER",
             "--init=false", "--stop-timeout", "30", *names, self._task.image, *self._task.command,
@@ -110,6 +118,10 @@ class ContainerAttempt:
         self._started(self._process.pid)
         assert self._process.stdout is not None
         pump(self._process.stdout, self._task.log)
+        # Before the container runs there is nobody to send a signal to.
+        until = time.monotonic() + _START_SECONDS
+        while not self._first_process() and self._process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
 
     def poll(self) -> int | None:
         """The container's exit code; podman's own failures (125 and up) never carry the job's."""
@@ -119,10 +131,14 @@ class ContainerAttempt:
 
     def members(self) -> list[Process]:
         """The processes inside, found below the container's first one."""
+        first = self._first_process()
+        return processes.tree(first) if first else []
+
+    def _first_process(self) -> int:
         if not self._init:
             answer = podman("inspect", "--format", "{{.State.Pid}}", self._name).stdout.strip()
             self._init = int(answer) if answer.isdigit() else 0
-        return processes.tree(self._init) if self._init else []
+        return self._init
 
     def terminate(self) -> None:
         """SIGTERM to the container's first process."""
@@ -139,3 +155,5 @@ class ContainerAttempt:
             self._process.send_signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

@@ -80,7 +80,7 @@ class EmulatorWorld:
         """A container where one can be had, else a process; a stack may insist on either."""
         mode = self._settings.batch_mode
         if mode == "container" or (mode == "auto" and container.image_present(task.image)):
-            return container.ContainerAttempt(task, {}, self._settings.stack, number, self._started)
+            return container.ContainerAttempt(task, self._settings.stack, number, self._settings.scratch, self._started)
         base = {"ENGINES_DIR": str(self._settings.engines)}
         return ProcessAttempt(task, self._settings.runner, base, self._settings.scratch, self._started)
 
