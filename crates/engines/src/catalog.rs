@@ -99,3 +99,62 @@ impl EngineManifest {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeMap, path::Path};
+
+    #[test]
+    fn every_manifest_is_sound() {
+        for engine in EMBEDDED {
+            parse(engine).unwrap_or_else(|problem| panic!("engines/{}/engine.toml: {problem}", engine.folder));
+        }
+        assert!(!catalog().is_empty());
+        assert!(catalog().windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    #[test]
+    fn identities_differ_and_follow_every_file() {
+        let identities: std::collections::HashSet<_> = catalog().iter().map(EngineManifest::identity).collect();
+        assert_eq!(identities.len(), catalog().len());
+        let changed = |manifest, files| identity(&Embedded { folder: "x", manifest, files });
+        let one = changed("a", &[("rules/a", b"1")]);
+        assert_ne!(one, changed("a", &[("rules/a", b"2")]));
+        assert_ne!(one, changed("b", &[("rules/a", b"1")]));
+        assert_ne!(one, changed("a", &[("rules/b", b"1")]));
+    }
+
+    #[test]
+    fn a_manifest_with_a_mistake_is_refused_with_its_reason() {
+        let ruff = EMBEDDED.iter().find(|engine| engine.folder == "ruff").unwrap();
+        for (from, to, words) in [
+            ("name = \"ruff\"", "name = \"rust\"", "name differs"),
+            ("done = [0]", "done = [0, 1]", "two meanings"),
+            ("\"{out}\", ", "", "the report goes to"),
+            ("[limits]", "[limits]\nsizes = 1", "unknown field"),
+            ("timeout_seconds = 300", "timeout_seconds = 901", "900 seconds"),
+        ] {
+            let manifest: &'static str = ruff.manifest.replacen(from, to, 1).leak();
+            assert_ne!(manifest, ruff.manifest, "{from:?} is not in the manifest");
+            let problem = parse(&Embedded { folder: "ruff", manifest, files: &[] }).unwrap_err();
+            assert!(problem.contains(words), "{problem}");
+        }
+    }
+
+    /// Terraform reads `engines/catalog.json`. Written anew with `UPDATE_CATALOG=1 cargo test -p dunlin-engines catalog`.
+    #[test]
+    fn the_catalog_file_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engines/catalog.json");
+        let entries: BTreeMap<_, _> = catalog().iter().map(|e| (e.name.as_str(), e.catalog_entry())).collect();
+        let current = serde_json::to_string_pretty(&entries).unwrap() + "\n";
+        if std::env::var_os("UPDATE_CATALOG").is_some() {
+            std::fs::write(&path, &current).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            kept, current,
+            "engines/catalog.json is not current: UPDATE_CATALOG=1 cargo test -p dunlin-engines catalog"
+        );
+    }
+}

@@ -9,7 +9,7 @@ mod readers;
 pub use catalog::{catalog, find};
 pub use command::{CommandError, CommandPaths};
 pub use manifest::{
-    Category, EngineManifest, Estimate, ExitCodes, ExitMeaning, Limits, LocalInstall, Network, Reads, ReportFormat,
-    ReportSpec, Run, SeverityPolicy,
+    CatalogEntry, Category, EngineManifest, Estimate, ExitCodes, ExitMeaning, Limits, LocalInstall, Network, Reads,
+    ReportFormat, ReportSpec, Run, SeverityPolicy,
 };
 pub use readers::{READER_VERSION, ReadContext, Report, ReportError, read_report};

@@ -95,7 +95,7 @@ pub struct ReportSpec {
     /// Of a message of many lines, the line that begins with this is what people need.
     #[serde(default)]
     pub message_line: Option<String>,
-    /// Rules whose place in the source is a secret: string literals are masked in their snippets and messages.
+    /// Rules whose place in the source is a secret: every string literal of their snippets is masked.
     #[serde(default)]
     pub secret_rules: Vec<String>,
     /// A line of standard error with one of these says that something was not assessed.
@@ -175,6 +175,15 @@ pub struct Estimate {
     pub bytes_per_second: u64,
 }
 
+/// What Terraform needs to know of an engine. `engines/catalog.json` has this for every engine; a test keeps it current.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CatalogEntry {
+    pub lambda: bool,
+    pub lambda_memory_mib: u32,
+    pub size: Size,
+    pub timeout_seconds: u32,
+}
+
 /// How `infra/local/engines.py` installs the engine. Exactly one of `pip` and `npm`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -205,6 +214,15 @@ impl EngineManifest {
             ExitMeaning::BadInput
         } else {
             ExitMeaning::Crash
+        }
+    }
+
+    pub fn catalog_entry(&self) -> CatalogEntry {
+        CatalogEntry {
+            lambda: self.limits.lambda,
+            lambda_memory_mib: self.limits.lambda_memory_mib,
+            size: self.limits.size,
+            timeout_seconds: self.limits.timeout_seconds,
         }
     }
 

@@ -207,7 +207,7 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
                     start_column: item.column,
                     end_line: item.end,
                 },
-                message: words::message(manifest, &item.result.message, secret, source.secrets()),
+                message: words::message(manifest, &item.result.message, source.secrets()),
                 snippet: source.snippet(item.start, item.end, item.column, secret),
                 fingerprint: keys.fingerprint,
                 content_key: keys.content_key,
@@ -221,7 +221,9 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
 }
 
 fn at(result: RawResult, path: String) -> Placed {
-    let count = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    // A database's integer; no file has more lines.
+    let count =
+        |n: Option<i64>| n.filter(|n| (1..=i64::from(i32::MAX)).contains(n)).and_then(|n| u32::try_from(n).ok());
     let start = count(result.place.start_line);
     let end = start.map(|start| count(result.place.end_line).filter(|end| *end >= start).unwrap_or(start));
     let column = start.and(count(result.place.start_column));

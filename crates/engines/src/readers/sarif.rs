@@ -292,7 +292,10 @@ fn raw_rule(descriptor: &Descriptor) -> RawRule {
     let stated = stated_severity(&descriptor.properties);
     RawRule {
         scored: stated.is_some(),
-        name: text(&descriptor.short_description).or_else(|| descriptor.name.clone()),
+        // Ruff's short descriptions are templates with gaps; its names are in the properties.
+        name: (descriptor.properties.get("name").and_then(|name| name.as_str()).map(str::to_owned))
+            .or_else(|| text(&descriptor.short_description))
+            .or_else(|| descriptor.name.clone()),
         description: full.or_else(|| text(&descriptor.help)),
         help_url: descriptor.help_uri.clone(),
         cwe,

@@ -119,7 +119,7 @@ impl SourceFile {
         } else {
             masked.lines().map(|line| window_marked(line, 0)).collect()
         };
-        let text = cut.join("\n").trim_end().chars().take(MAX_SNIPPET_CHARS).collect::<String>();
+        let text = super::words::clean(&cut.join("\n")).trim_end().chars().take(MAX_SNIPPET_CHARS).collect::<String>();
         (!text.trim().is_empty()).then_some(text)
     }
 

@@ -4,7 +4,7 @@ use super::{RawResult, RawRule};
 use crate::EngineManifest;
 use dunlin_core::{
     finding::{Confidence, Rule, Severity},
-    mask::{mask, mask_known, mask_literals},
+    mask::{mask, mask_known},
 };
 
 const MAX_MESSAGE_CHARS: usize = 2_000;
@@ -14,7 +14,7 @@ const MAX_URL_CHARS: usize = 500;
 
 pub(crate) fn rule(manifest: &EngineManifest, id: &str, raw: Option<&RawRule>, result: &RawResult) -> Rule {
     let text = |words: &Option<String>, length| {
-        words.as_deref().map(|words| cut(words.trim(), length)).filter(|words| !words.is_empty())
+        words.as_deref().map(|words| cut(clean(words).trim(), length)).filter(|words| !words.is_empty())
     };
     let known = raw.cloned().unwrap_or_default();
     Rule {
@@ -47,15 +47,15 @@ pub(crate) fn severity(manifest: &EngineManifest, result: &RawResult) -> Option<
     policy(manifest, &result.rule).or(result.severity)
 }
 
-pub(crate) fn message(manifest: &EngineManifest, words: &str, secret: bool, known: &[String]) -> String {
+pub(crate) fn message(manifest: &EngineManifest, words: &str, known: &[String]) -> String {
     let line = manifest.report.message_line.as_deref().and_then(|start| {
         words.lines().find_map(|line| line.trim().strip_prefix(start)).map(str::trim).filter(|line| !line.is_empty())
     });
     // Cut before the patterns run, with room for what they shorten.
     let words: String = line.unwrap_or(words).trim().chars().take(2 * MAX_MESSAGE_CHARS).collect();
     let words = mask_known(&words, known.iter().map(String::as_str));
-    let words = if secret { mask_literals(&words) } else { mask(&words) };
-    let words: String = words.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect();
+    let words = mask(&words);
+    let words = clean(&words);
     if words.is_empty() { "no message".to_owned() } else { cut(&words, MAX_MESSAGE_CHARS) }
 }
 
@@ -108,6 +108,11 @@ pub(crate) fn cwe_numbers<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u
         }
     }
     numbers
+}
+
+/// Without characters that no one can see; a database does not take all of them.
+pub(crate) fn clean(words: &str) -> String {
+    words.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect()
 }
 
 /// Without colours and other control characters.

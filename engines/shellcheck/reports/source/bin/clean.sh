@@ -1,0 +1,5 @@
+#!/bin/bash
+name=$1
+rm -rf $TARGET/$name
+eval "$name"
+cd $HOME
