@@ -98,8 +98,8 @@ locals {
       database    = "owner"
       # Two at once would wait for each other's lock. Unset locally, where an account has no quota to take it from.
       reserved_concurrency = local.is_aws ? 1 : null
-      # Whom it grants the tables it makes. Locally there is one user, who owns them.
-      environment = local.is_aws ? { DATABASE_APP_USER = local.database_users.app } : {}
+      # No DATABASE_APP_USER: database.tf makes both users, and default privileges cover the tables to come.
+      environment = {}
     }
   }
 
