@@ -1,6 +1,6 @@
 //! What the environment says, read once.
 
-use crate::transfer::Transfer;
+use crate::{supervise::DiskLimits, transfer::Transfer};
 use dunlin_contracts::steps::RunnerInput;
 use dunlin_core::{ScanId, job::Compute};
 use dunlin_engines::EngineManifest;
@@ -22,6 +22,8 @@ pub struct Context {
     pub sandbox_program: PathBuf,
     /// For the engine with all its processes.
     pub memory_bytes: u64,
+    /// What the engine may write, the report included.
+    pub disk: DiskLimits,
     pub compute: Compute,
     pub transfer: Transfer,
 }
@@ -41,6 +43,7 @@ impl Context {
             scratch_dir: std::env::temp_dir(),
             sandbox_program: THIS_PROGRAM.into(),
             memory_bytes: for_the_engine(mib?) << 20,
+            disk: DiskLimits { bytes: 2 << 30, entries: 100_000 },
             compute,
             transfer: Transfer::new(),
         })

@@ -5,10 +5,10 @@ use crate::{
     error::Error,
     report::{self, OutputFolder},
     sandbox::{
-        Identity, Landlock, Policy, ProcessLimits,
+        Identity, Policy, ProcessLimits,
         paths::{self, Scratch},
     },
-    supervise::{DiskLimits, End, Engine, Limits, Ran},
+    supervise::{End, Engine, Limits, Ran},
     touched::Watched,
 };
 use dunlin_contracts::plan::Ticket;
@@ -17,12 +17,12 @@ use dunlin_engines::{CommandPaths, EngineManifest, ExitMeaning};
 use nix::libc;
 use std::{os::unix::fs::MetadataExt, path::Path, thread::available_parallelism, time::Duration};
 
-/// Processes and threads; the largest of the engines, Node.js, has a dozen.
-const PROCESSES: u64 = 512;
+/// Processes and threads together; the largest of the engines, Node.js, has a dozen.
+const THREADS: u64 = 512;
+/// Processes alone. Only a fork bomb gets there, and it shall end before it reaches the bound of the kernel, where it could
+/// stay until its time is over.
+const PROCESSES: usize = 200;
 const OPEN_FILES: u64 = 4096;
-/// Everything the engine writes, besides the report.
-const DISK_BYTES: u64 = 2 << 30;
-const DISK_ENTRIES: u64 = 100_000;
 
 pub struct Prepared {
     pub engine: Engine,
@@ -65,9 +65,9 @@ pub fn prepare(
         identity,
         limits: ProcessLimits {
             cpu_seconds: wall.as_secs().saturating_mul(processors).saturating_add(5),
-            file_bytes: manifest.report.max_bytes.max(DISK_BYTES / 4),
+            file_bytes: manifest.report.max_bytes.max(context.disk.bytes / 4),
             open_files: OPEN_FILES,
-            processes: PROCESSES.saturating_add(running_already(identity)),
+            processes: THREADS.saturating_add(running_already(identity)),
         },
         read_and_execute: executable,
         read,
@@ -84,8 +84,8 @@ pub fn prepare(
         limits: Limits {
             wall,
             memory_bytes: context.memory_bytes,
-            processes: usize::try_from(PROCESSES).unwrap_or(usize::MAX),
-            disk: DiskLimits { bytes: DISK_BYTES, entries: DISK_ENTRIES },
+            processes: PROCESSES,
+            disk: context.disk,
             report_on_stdout: manifest.run.stdout_report.then_some(manifest.report.max_bytes),
         },
     };
@@ -129,10 +129,10 @@ pub fn judge(
 ) -> Result<Exit, Error> {
     if let Some(layers) = &ran.layers {
         let (landlock, identity) = (layers.landlock, layers.identity);
-        if landlock == Landlock::Missing {
+        if landlock == 0 {
             tracing::warn!("no landlock on this kernel: the engine can read what the runner's user can read");
         }
-        tracing::info!(?landlock, ?identity, seccomp = true, "engine was locked in");
+        tracing::info!(landlock, ?identity, seccomp = true, "engine was locked in");
     }
     let code = match &ran.end {
         End::Exited(code) => *code,
@@ -159,7 +159,7 @@ fn signal_words(signal: i32) -> String {
 }
 
 /// What the engine said last may quote the source, so it is masked; and it says where it ran, which nobody needs to know.
-fn with_words(what: &str, scratch: &Scratch, ran: &Ran) -> String {
+pub fn with_words(what: &str, scratch: &Scratch, ran: &Ran) -> String {
     let said = ran.stderr.replace(&*scratch.root().to_string_lossy(), "");
     let said: String = mask(&said).chars().filter(|c| !c.is_control() || *c == '\n').collect();
     if said.is_empty() { what.to_owned() } else { format!("{what}; it said: {}", said.replace('\n', " | ")) }

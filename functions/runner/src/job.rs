@@ -120,7 +120,10 @@ async fn perform(
 
     // Reading is work for the processor; the signals and the deadline must be heard meanwhile.
     let reading = Reading { manifest, selector, scratch: scratch.clone(), output, stdout: ran.stdout.clone() };
-    let (report, kept) = blocking(move || reading.read()).await?;
+    let (report, kept) = blocking(move || reading.read()).await.map_err(|error| match error {
+        Error::NoReport(why) => Error::NoReport(engine::with_words(&why, scratch, &ran)),
+        error => error,
+    })?;
     notes.extend(report.partial.clone());
     if exit.has_findings && report.findings.is_empty() && report.outside == 0 && report.suppressed == 0 {
         notes.push(format!("exit code {} means findings, and the report has none", exit.code));

@@ -1,7 +1,7 @@
 //! `runner sandbox`: gives up every right it can and becomes the engine.
 
 use super::{
-    policy::{Identity, Landlock, Layers, Policy, ProcessLimits, Status},
+    policy::{Identity, Layers, Policy, ProcessLimits, Status},
     restrict, syscalls,
 };
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -90,7 +90,7 @@ fn lock_down(policy: &Policy) -> Result<Layers, Refusal> {
     }
     set_no_new_privs(true).map_err(because("no_new_privs"))?;
     let landlock = restrict::restrict(policy).map_err(|error| format!("landlock: {error}"))?;
-    if landlock == Landlock::Missing && policy.identity == Identity::Powerless {
+    if landlock == 0 && policy.identity == Identity::Powerless {
         return Err("the engine's files are for root only, and without landlock no engine runs as root".to_owned());
     }
     syscalls::install(policy.runner_pid).map_err(|error| match std::error::Error::source(&error) {

@@ -9,4 +9,4 @@ pub mod policy;
 mod restrict;
 mod syscalls;
 
-pub use policy::{Identity, Landlock, Layers, Policy, ProcessLimits, Status};
+pub use policy::{Identity, Layers, Policy, ProcessLimits, Status};

@@ -59,15 +59,7 @@ pub enum Status {
 /// Which layers hold the engine. seccomp, limits and `no_new_privs` are not listed: without them nothing runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
-    pub landlock: Landlock,
+    /// The version of Landlock that the kernel and the runner both know; 0 when there is none.
+    pub landlock: u32,
     pub identity: Identity,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Landlock {
-    Full,
-    /// The kernel knows an older version: some of the rights are not restricted.
-    Partial,
-    Missing,
 }

@@ -1,17 +1,17 @@
 //! The Landlock rules: which files the engine sees. Best effort, because Lambda's kernel may be without it.
 
-use super::policy::{Landlock, Policy};
+use super::policy::Policy;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, Scope, path_beneath_rules,
 };
 
 /// The newest version this was written against; on an older kernel the crate drops what that kernel does not know.
 const VERSION: ABI = ABI::V9;
 
 /// Restricts this thread and whatever it executes. Nothing that is not named in `policy` can be opened any more, no TCP
-/// port used, no process outside signalled or traced.
-pub fn restrict(policy: &Policy) -> Result<Landlock, RulesetError> {
+/// port used, no process outside signalled or traced. Answers the version in force, 0 for none.
+pub fn restrict(policy: &Policy) -> Result<u32, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(VERSION))?
@@ -23,10 +23,10 @@ pub fn restrict(policy: &Policy) -> Result<Landlock, RulesetError> {
         .add_rules(path_beneath_rules(&policy.write, read | writing()))?
         .add_rules(path_beneath_rules(["/dev/null", "/dev/zero", "/dev/full"], read | AccessFs::WriteFile))?
         .restrict_self()?;
-    Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => Landlock::Full,
-        RulesetStatus::PartiallyEnforced => Landlock::Partial,
-        RulesetStatus::NotEnforced => Landlock::Missing,
+    Ok(match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => 0,
+        (_, LandlockStatus::Available { effective_abi, .. }) => effective_abi as u32,
+        (_, _) => 0,
     })
 }
 

@@ -1,4 +1,4 @@
-//! What the engine uses at this moment: memory of all its processes, their number, and the disk.
+//! What the engine uses at this moment: memory of all its processes, and the disk.
 
 use super::tree::{self, Process};
 use rustix::{fs::statvfs, param::page_size};
@@ -11,24 +11,15 @@ use std::{
 /// Room that must stay free on the disk, whoever fills it.
 const FREE_BYTES: u64 = 64 << 20;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
-    pub bytes: u64,
-    pub processes: usize,
-}
-
-pub fn memory() -> Memory {
-    let alive: Vec<Process> = tree::descendants().into_iter().filter(|process| !process.zombie).collect();
-    // Forked processes share pages, and counting those in each would find four times what is there.
-    let shared = alive.len() > 1;
-    let bytes = alive
-        .iter()
-        .map(|process| {
-            let resident = process.resident_pages.saturating_mul(page_size() as u64);
-            if shared { proportional(process.pid).unwrap_or(resident) } else { resident }
-        })
-        .sum();
-    Memory { bytes, processes: alive.len() }
+/// What `processes` use together, in bytes.
+pub fn memory(processes: &[Process]) -> u64 {
+    // Forked processes share pages, and counting those in each would find several times what is there.
+    let shared = processes.len() > 1;
+    let of = |process: &Process| {
+        let resident = process.resident_pages.saturating_mul(page_size() as u64);
+        if shared { proportional(process.pid).unwrap_or(resident) } else { resident }
+    };
+    processes.iter().map(of).sum()
 }
 
 /// The process's share of the memory it maps (`Pss`), in bytes. The kernel tells it to root and to the process's own user.

@@ -221,17 +221,17 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self, child: Option<u32>, output_too_long: bool) -> Option<End> {
         tree::reap_orphans(child.map(u32::cast_signed));
-        let memory = meter::memory();
-        self.now = memory.bytes;
-        self.peak = self.peak.max(memory.bytes);
-        if memory.bytes > self.limits.memory_bytes {
+        let processes = tree::alive();
+        if processes.len() > self.limits.processes {
+            return Some(End::Exceeded(format!("it started more than {} processes", self.limits.processes)));
+        }
+        self.now = meter::memory(&processes);
+        self.peak = self.peak.max(self.now);
+        if self.now > self.limits.memory_bytes {
             return Some(End::OutOfMemory);
         }
         if self.begin.elapsed() >= self.limits.wall {
             return Some(End::TimedOut);
-        }
-        if memory.processes > self.limits.processes {
-            return Some(End::Exceeded(format!("it started more than {} processes", self.limits.processes)));
         }
         if output_too_long {
             return Some(too_much_output(self.limits));

@@ -45,6 +45,11 @@ pub fn descendants() -> Vec<Process> {
     found
 }
 
+/// The descendants that are more than a record.
+pub fn alive() -> Vec<Process> {
+    descendants().into_iter().filter(|process| !process.zombie).collect()
+}
+
 /// `pid (name) state ppid ...`; the name may hold anything, brackets and newlines too (proc(5)).
 fn parse_stat(pid: i32, stat: &[u8]) -> Option<Process> {
     let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
@@ -67,7 +72,7 @@ pub fn kill_all(keep: Option<i32>) -> usize {
         let mut before = 0;
         loop {
             reap_orphans(keep);
-            let alive: Vec<Process> = descendants().into_iter().filter(|process| !process.zombie).collect();
+            let alive = alive();
             for process in &alive {
                 if let Some(pid) = Pid::from_raw(process.pid) {
                     let _ = kill_process(pid, signal);

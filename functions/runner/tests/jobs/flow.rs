@@ -127,7 +127,7 @@ fn a_report_on_standard_output_is_read() {
             "command = [\"hostile\", \"/dev/stdout\"]\nstdout_report = true",
         )
     };
-    let job = stdout("report = '/proc/self/fd/1'\nsarif(2)\n");
+    let job = stdout("report = 1\nsarif(2)\n");
     let ended = job.run();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(job.result().1, 2);

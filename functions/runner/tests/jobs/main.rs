@@ -1,7 +1,9 @@
 //! The runner as a process, with engines that do all that an engine must not do.
 
+mod engines;
 mod flow;
 mod hostile;
+mod lambda;
 mod support;
 
 #[test]

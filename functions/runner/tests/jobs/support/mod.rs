@@ -12,14 +12,19 @@ use dunlin_core::{
     selection::{InputDigest, Selection, Shard},
 };
 use dunlin_engines::EngineManifest;
-use dunlin_runner::{batch, context};
+use dunlin_runner::{batch, context, supervise::DiskLimits};
 use dunlin_runtime::{Env, logging};
 use dunlin_snapshot::{Limits, Packer};
+use nix::libc;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::{
     collections::HashMap,
     fs,
     io::Read,
-    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -31,6 +36,12 @@ pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Variable that makes [`runner_process`] run; it names the manifest of the engine.
 const MANIFEST: &str = "TEST_ENGINE_MANIFEST";
+/// The real executable, which becomes the engine.
+const SANDBOX: &str = "TEST_SANDBOX_PROGRAM";
+/// Set: the kernel seems to be without Landlock.
+const NO_LANDLOCK: &str = "TEST_NO_LANDLOCK";
+/// Somebody without an account. The last number that containers with mapped users have.
+const NOBODY: u32 = 65_533;
 
 /// The runner as a process, with a catalog of one test engine.
 pub fn runner_process() {
@@ -38,10 +49,15 @@ pub fn runner_process() {
     let manifest: EngineManifest = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let engines: &'static [EngineManifest] = Box::leak(Box::new([manifest]));
     logging::init("runner");
+    if std::env::var_os(NO_LANDLOCK).is_some() {
+        hide_landlock();
+    }
     dunlin_runner::supervise::prepare_process().unwrap();
     let read = context::from_batch(Env::process(), engines).map(|(mut context, input)| {
         // This executable is the test; the engine is started by the real one.
-        context.sandbox_program = env!("CARGO_BIN_EXE_runner").into();
+        context.sandbox_program = std::env::var_os(SANDBOX).unwrap().into();
+        // Filling two gigabytes takes a while.
+        context.disk = DiskLimits { bytes: 100 << 20, entries: 5000 };
         (context, input)
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -50,13 +66,41 @@ pub fn runner_process() {
     std::process::exit(format!("{code:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(99));
 }
 
+/// Every process from here on finds a kernel that does not know the calls.
+fn hide_landlock() {
+    let calls = [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
+    let filter = SeccompFilter::new(
+        calls.map(|call| (call, vec![])).into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
+}
+
+/// Under which conditions a runner is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// As the tests are run: in containers and on Fargate, as root.
+    Usual,
+    /// Not root, so that engine and runner are the same user: Lambda.
+    SameUser,
+    /// The same without Landlock: Lambda, where its kernel has none.
+    SameUserWithoutLandlock,
+    /// Root, and everything is in a folder of root: somebody's machine.
+    Private,
+    /// The worst of both: no engine may run.
+    PrivateWithoutLandlock,
+}
+
 pub struct Job {
     pub dir: tempfile::TempDir,
     pub storage: Storage,
     pub ticket: Ticket,
+    engines_dir: PathBuf,
     manifest: String,
     memory_mib: u64,
-    environment: Vec<(String, String)>,
+    conditions: Conditions,
 }
 
 /// How a runner ended.
@@ -89,7 +133,23 @@ impl Job {
         let files = [("src/a.py", "import os\nos.system(input())\n".to_owned()), ("src/b.py", "print()\n".to_owned())];
         let storage = Storage::start();
         let ticket = ticket(&storage, &files, "hostile", "1.0.0");
-        Self { dir, storage, ticket, manifest: MANIFEST_TOML.to_owned(), memory_mib: 512, environment: Vec::new() }
+        let engines_dir = dir.path().join("engines");
+        Self { dir, storage, ticket, engines_dir, manifest: MANIFEST_TOML.to_owned(), memory_mib: 512, conditions: Conditions::Usual }
+    }
+
+    /// An engine of the catalog, as it is installed, over files of one's own.
+    pub fn of_engine(engine: &EngineManifest, files: &[(&str, String)]) -> Self {
+        let mut job = Self::with_engine("");
+        job.engines_dir = engines_dir();
+        job.manifest = fs::read_to_string(root().join("engines").join(&engine.name).join("engine.toml")).unwrap();
+        let selection = Selection { include: engine.reads.include.clone(), exclude: engine.reads.exclude.clone(), shard: Shard::WHOLE };
+        let selector = selection.compile().unwrap();
+        let selected: Vec<_> = files.iter().filter(|(path, _)| selector.selects(path)).cloned().collect();
+        // The archive has all, the job reads what the engine reads.
+        let part = ticket(&job.storage, &selected, &engine.name, &engine.version);
+        job.ticket = ticket(&job.storage, files, &engine.name, &engine.version);
+        (job.ticket.files, job.ticket.input_digest, job.ticket.selection) = (part.files, part.input_digest, selection);
+        job.memory_mib(u64::from(engine.limits.lambda_memory_mib)).timeout(120)
     }
 
     /// Changes the engine's manifest.
@@ -110,8 +170,9 @@ impl Job {
         self
     }
 
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    /// Only root can set all of them up; others have just their own.
+    pub fn under(mut self, conditions: Conditions) -> Self {
+        self.conditions = conditions;
         self
     }
 
@@ -133,10 +194,27 @@ impl Job {
         let manifest = self.dir.path().join("engine.toml");
         fs::write(&manifest, &self.manifest).unwrap();
         let input = self.input();
-        Command::new(std::env::current_exe().unwrap())
+        let (program, sandbox) = self.programs();
+        let mut command = Command::new(program);
+        match self.conditions {
+            Conditions::Usual => {}
+            Conditions::SameUser | Conditions::SameUserWithoutLandlock => {
+                std::os::unix::fs::chown(self.tmp(), Some(NOBODY), Some(NOBODY)).unwrap();
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            Conditions::Private | Conditions::PrivateWithoutLandlock => {
+                fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+            }
+        }
+        if matches!(self.conditions, Conditions::SameUserWithoutLandlock | Conditions::PrivateWithoutLandlock) {
+            command.env(NO_LANDLOCK, "1");
+        }
+        command
+            .current_dir("/")
             .args(["--ignored", "--exact", "runner_process", "--nocapture"])
             .env(MANIFEST, manifest)
-            .env("ENGINES_DIR", self.dir.path().join("engines"))
+            .env(SANDBOX, sandbox)
+            .env("ENGINES_DIR", &self.engines_dir)
             .env("TMPDIR", self.tmp())
             .env("DUNLIN_TICKET_URL", &input.ticket_url)
             .env("DUNLIN_SCAN_ID", SCAN)
@@ -144,11 +222,24 @@ impl Job {
             .env("DUNLIN_TRACE_ID", TRACE)
             .env("DUNLIN_MEMORY_MIB", self.memory_mib.to_string())
             .env("AWS_SECRET_ACCESS_KEY", "the-runners-own-key")
-            .envs(self.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap()
+    }
+
+    /// This test and the runner, where another user can execute them.
+    fn programs(&self) -> (PathBuf, PathBuf) {
+        let programs = (std::env::current_exe().unwrap(), PathBuf::from(env!("CARGO_BIN_EXE_runner")));
+        if !matches!(self.conditions, Conditions::SameUser | Conditions::SameUserWithoutLandlock) {
+            return programs;
+        }
+        let copies = (self.dir.path().join("test"), self.dir.path().join("runner"));
+        if !copies.0.exists() {
+            fs::copy(programs.0, &copies.0).unwrap();
+            fs::copy(programs.1, &copies.1).unwrap();
+        }
+        copies
     }
 
     /// Runs the job to its end. Whatever the engine did, no process and no file of it is left.
@@ -234,6 +325,17 @@ pub fn ticket(storage: &Storage, files: &[(&str, String)], engine: &str, version
         report_put: put("report"),
         failure_put: PresignedPut { url: storage.url("failure"), headers: vec![] },
     }
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Where `make test` has installed the engines.
+pub fn engines_dir() -> PathBuf {
+    let folder = std::env::var_os("ENGINES_DIR").map_or_else(|| root().join(".local/engines"), PathBuf::from);
+    assert!(folder.is_dir(), "no engines in {}: run `python3 infra/local/engines.py install`", folder.display());
+    folder
 }
 
 fn open_to_all(path: &Path) {
