@@ -1,0 +1,30 @@
+//! An engine image, built and run as a container.
+
+use crate::weak_python;
+use anyhow::{Context, Result, ensure};
+use dunlin_tests::{
+    api::Api,
+    cloud::{Cloud, repository},
+};
+use std::process::Command;
+
+#[tokio::test]
+async fn an_engine_image_is_built_and_run_as_a_container() -> Result<()> {
+    let output = Command::new("python3").args(["infra/local/images.py", "ruff"]).current_dir(repository()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the image could not be built: {text}");
+    let (api, cloud) = (Api::demo().await?, Cloud::connect().await?);
+    let config = "engines = [\"ruff\"]\n[engine.ruff]\ncompute = \"batch\"\n";
+    let python = weak_python(3);
+    let id = api.scan(api.upload("container", &[(".dunlin.toml", config), ("app.py", &python)]).await?, None).await?;
+    let view = api.ended(&id).await?;
+    ensure!(view.status == "complete" && view.summary.as_ref().is_some_and(|s| s.findings > 0), "{view:#?}");
+    let (job, _) = cloud.batch_jobs(&id).await?.into_iter().next().context("no batch job")?;
+    let described = cloud.batch.describe_jobs().jobs(job).send().await?;
+    let container = described.jobs().first().and_then(|j| j.container()).context("no container")?;
+    ensure!(
+        container.task_arn().is_some_and(|arn| arn.contains("container")),
+        "it ran as a process, not as a container: {container:?}"
+    );
+    Ok(())
+}
