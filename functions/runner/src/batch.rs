@@ -10,7 +10,8 @@ use tracing::Instrument;
 /// SIGTERM (the job was cancelled, its Spot machine is taken away, or its time is over) and SIGINT end the job in order.
 pub async fn run(environment: Result<(Context, RunnerInput), ConfigError>) -> ExitCode {
     // From here on a signal waits instead of killing.
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be received");
         return ExitCode::from(70);
     };

@@ -110,7 +110,9 @@ fn running_already(identity: Identity) -> u64 {
     let user = rustix::process::getuid().as_raw();
     let threads = |pid: &Path| std::fs::read_dir(pid.join("task")).map_or(0, |tasks| tasks.count() as u64);
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter(|entry| entry.metadata().is_ok_and(|about| about.uid() == user)).map(|entry| threads(&entry.path())).sum()
+    all.filter(|entry| entry.metadata().is_ok_and(|about| about.uid() == user))
+        .map(|entry| threads(&entry.path()))
+        .sum()
 }
 
 /// How an engine ended that came to an end by itself, in a way that its manifest knows.
@@ -145,7 +147,9 @@ pub fn judge(
     match manifest.exit_meaning(code) {
         ExitMeaning::Done => Ok(Exit { code, has_findings: false }),
         ExitMeaning::Findings => Ok(Exit { code, has_findings: true }),
-        ExitMeaning::BadInput => Err(Error::Engine(with_words(&format!("it refused its input, exit code {code}"), scratch, ran))),
+        ExitMeaning::BadInput => {
+            Err(Error::Engine(with_words(&format!("it refused its input, exit code {code}"), scratch, ran)))
+        }
         ExitMeaning::Crash => Err(Error::Engine(with_words(&format!("it crashed, exit code {code}"), scratch, ran))),
     }
 }
@@ -160,7 +164,7 @@ fn signal_words(signal: i32) -> String {
 
 /// What the engine said last may quote the source, so it is masked; and it says where it ran, which nobody needs to know.
 pub fn with_words(what: &str, scratch: &Scratch, ran: &Ran) -> String {
-    let said = ran.stderr.replace(&*scratch.root().to_string_lossy(), "");
+    let said = ran.last_words.replace(&*scratch.root().to_string_lossy(), "");
     let said: String = mask(&said).chars().filter(|c| !c.is_control() || *c == '\n').collect();
     if said.is_empty() { what.to_owned() } else { format!("{what}; it said: {}", said.replace('\n', " | ")) }
 }

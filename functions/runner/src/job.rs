@@ -45,7 +45,11 @@ pub struct Facts {
 /// Runs the job. It ends early when `stop` does, with the error that `stop` gives; then the engine is killed.
 ///
 /// Whatever happens after the ticket was read is written to storage: a result, or a failure record.
-pub async fn run(context: &Context, input: &RunnerInput, stop: impl Future<Output = Error>) -> Result<RunnerOutput, Error> {
+pub async fn run(
+    context: &Context,
+    input: &RunnerInput,
+    stop: impl Future<Output = Error>,
+) -> Result<RunnerOutput, Error> {
     let mut stop = std::pin::pin!(stop);
     let ticket = tokio::select! {
         ticket = read_ticket(context, input) => ticket?,
@@ -65,7 +69,8 @@ pub async fn run(context: &Context, input: &RunnerInput, stop: impl Future<Outpu
         Ok(output) => output.outcome,
         Err(error) => error.outcome(),
     };
-    let dimensions = [("engine", ticket.engine.as_str()), ("compute", context.compute.as_str()), ("outcome", outcome.as_str())];
+    let dimensions =
+        [("engine", ticket.engine.as_str()), ("compute", context.compute.as_str()), ("outcome", outcome.as_str())];
     metrics::emit("JobDuration", Unit::Milliseconds, begin.elapsed().as_secs_f64() * 1000.0, &dimensions);
     metrics::emit("JobPeakMemory", Unit::Bytes, facts.peak_memory_bytes as f64, &dimensions[..2]);
     if let Err(error) = &done {
@@ -83,7 +88,8 @@ async fn read_ticket(context: &Context, input: &RunnerInput) -> Result<Ticket, E
         error => Error::Ticket(error.to_string()),
     })?;
     // The version comes first: a ticket of another version may have other fields.
-    let version = serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|ticket| ticket["version"].as_u64());
+    let version =
+        serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|ticket| ticket["version"].as_u64());
     if let Some(version) = version.filter(|version| *version != u64::from(VERSION)) {
         return Err(Error::Ticket(format!("its version is {version}, and only {VERSION} is known here")));
     }
@@ -119,7 +125,14 @@ async fn perform(
     }
 
     // Reading is work for the processor; the signals and the deadline must be heard meanwhile.
-    let reading = Reading { manifest, selector, scratch: scratch.clone(), output, stdout: ran.stdout.clone() };
+    let reading = Reading {
+        manifest,
+        selector,
+        scratch: scratch.clone(),
+        output,
+        stdout: ran.stdout.clone(),
+        stderr: ran.stderr.clone(),
+    };
     let (report, kept) = blocking(move || reading.read()).await.map_err(|error| match error {
         Error::NoReport(why) => Error::NoReport(engine::with_words(&why, scratch, &ran)),
         error => error,
@@ -155,10 +168,14 @@ async fn perform(
 
 fn find_engine(context: &Context, ticket: &Ticket) -> Result<&'static EngineManifest, Error> {
     let manifest = context.engines.iter().find(|engine| engine.name == ticket.engine);
-    let manifest = manifest.ok_or_else(|| Error::EngineMissing(format!("there is no engine {:?} here", ticket.engine)))?;
+    let manifest =
+        manifest.ok_or_else(|| Error::EngineMissing(format!("there is no engine {:?} here", ticket.engine)))?;
     if manifest.version != ticket.engine_version {
         let (here, wanted) = (&manifest.version, &ticket.engine_version);
-        return Err(Error::EngineMissing(format!("{} is version {here} here, and {wanted} was planned", manifest.name)));
+        return Err(Error::EngineMissing(format!(
+            "{} is version {here} here, and {wanted} was planned",
+            manifest.name
+        )));
     }
     Ok(manifest)
 }
@@ -171,11 +188,13 @@ async fn fetch_source(
     list: bool,
 ) -> Result<(Selector, Vec<String>), Error> {
     let archive = scratch.own.join("snapshot.tar.zst");
-    context.transfer.download(&ticket.snapshot_url, ticket.snapshot_bytes, &archive).await.map_err(|error| match error {
-        TransferError::Unavailable(why) => Error::Storage(why),
-        TransferError::Disk(error) => error.into(),
-        error => Error::OtherSnapshot(error.to_string()),
-    })?;
+    context.transfer.download(&ticket.snapshot_url, ticket.snapshot_bytes, &archive).await.map_err(
+        |error| match error {
+            TransferError::Unavailable(why) => Error::Storage(why),
+            TransferError::Disk(error) => error.into(),
+            error => Error::OtherSnapshot(error.to_string()),
+        },
+    )?;
     let selector = ticket.selection.compile().map_err(|error| Error::Ticket(error.to_string()))?;
     let (sha256, into) = (ticket.snapshot_sha256.clone(), scratch.source.clone());
     let (unpacked, selector) = blocking(move || {
@@ -221,6 +240,7 @@ struct Reading {
     scratch: Arc<Scratch>,
     output: report::OutputFolder,
     stdout: PathBuf,
+    stderr: PathBuf,
 }
 
 impl Reading {
@@ -234,7 +254,8 @@ impl Reading {
         };
         let selected = |path: &str| self.selector.selects(path);
         let context = ReadContext { root: &self.scratch.source, selected: &selected };
-        let report = dunlin_engines::read_report(self.manifest, open()?, &context).map_err(Error::Report)?;
+        let mut report = dunlin_engines::read_report(self.manifest, open()?, &context).map_err(Error::Report)?;
+        report.heed_log(self.manifest, &String::from_utf8_lossy(&std::fs::read(&self.stderr)?));
         let place = self.scratch.root().to_string_lossy();
         let kept = report::keep(open()?, &kept_file(&self.scratch), &place, self.manifest.finds_secrets())?;
         Ok((report, kept))

@@ -62,7 +62,7 @@ pub fn keep(report: impl Read, into: &Path, place: &str, hide_source: bool) -> i
     let mut out = Hashed { inner: zstd::Encoder::new(file, 3)?, hash: Sha256::new(), bytes: 0 };
     redact(BufReader::with_capacity(64 << 10, report), &mut out, place, hide_source)?;
     let kept = Kept { sha256: hex::encode(out.hash.finalize()), bytes: out.bytes };
-    out.inner.finish()?.sync_data()?;
+    out.inner.finish()?;
     Ok(kept)
 }
 

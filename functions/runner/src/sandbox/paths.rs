@@ -16,7 +16,7 @@ use std::{
 const SYSTEM: [&str; 7] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin"];
 
 /// What runtimes look at when they start: names, time zones, processors, memory, entropy. No keys, no configuration of others.
-const LOOKED_AT: [&str; 30] = [
+const LOOKED_AT: [&str; 32] = [
     "/dev/random",
     "/dev/urandom",
     "/etc/alternatives",
@@ -30,6 +30,9 @@ const LOOKED_AT: [&str; 30] = [
     "/etc/nsswitch.conf",
     "/etc/os-release",
     "/etc/passwd",
+    // Node.js stops when it may not read the settings of OpenSSL. Two distributions, two places.
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/ssl/openssl.cnf",
     "/etc/timezone",
     "/proc/cpuinfo",
     "/proc/filesystems",

@@ -162,9 +162,8 @@ fn foreign_numbers() -> BpfProgram {
 /// An empty list of rules denies the call; else one rule that matches denies it.
 fn denied(runner_pid: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|number| (*number, vec![])).collect();
-    let when = |argument, op, value: u64| {
-        SeccompRule::new(vec![SeccompCondition::new(argument, Len::Dword, op, value)?])
-    };
+    let when =
+        |argument, op, value: u64| SeccompRule::new(vec![SeccompCondition::new(argument, Len::Dword, op, value)?]);
     let low_half = |value: i64| u64::from(value.cast_unsigned() as u32);
 
     let mut namespaces = Vec::new();

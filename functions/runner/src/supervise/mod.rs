@@ -25,7 +25,8 @@ const LOOK_CLOSELY: Duration = Duration::from_millis(20);
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 /// Between two looks at the disk.
 const LOOK_AT_DISK: Duration = Duration::from_millis(400);
-const STDERR_KEPT: u64 = 64 << 10;
+/// Standard error, and standard output when it is not the report.
+const LOG_KEPT: u64 = 1 << 20;
 /// Of what the engine printed, for the message of a failure.
 const STDERR_TOLD: u64 = 600;
 
@@ -71,7 +72,9 @@ pub struct Ran {
     pub duration: Duration,
     pub peak_memory_bytes: u64,
     /// The last words of the engine on standard error, not masked.
-    pub stderr: String,
+    pub last_words: String,
+    /// Where standard error is, up to a bound.
+    pub stderr: PathBuf,
     /// Where standard output is.
     pub stdout: PathBuf,
     pub layers: Option<Layers>,
@@ -120,9 +123,9 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
     let stdout_file = engine.own.join("stdout");
     let stderr_file = engine.own.join("stderr");
     let missing = || io::Error::other("no pipe to the engine");
-    let stdout_limit = engine.limits.report_on_stdout.unwrap_or(STDERR_KEPT);
+    let stdout_limit = engine.limits.report_on_stdout.unwrap_or(LOG_KEPT);
     let stdout = Capture::start(child.stdout.take().ok_or_else(missing)?, stdout_file.clone(), stdout_limit)?;
-    let stderr = Capture::start(child.stderr.take().ok_or_else(missing)?, stderr_file.clone(), STDERR_KEPT)?;
+    let stderr = Capture::start(child.stderr.take().ok_or_else(missing)?, stderr_file.clone(), LOG_KEPT)?;
 
     let mut watch = Watch::new(engine, begin);
     let stopped = loop {
@@ -157,8 +160,9 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
         Ok(_) if engine.limits.report_on_stdout.is_some() && !all_kept => too_much_output(&engine.limits),
         Ok(status) => watch.classify(status),
     };
-    let stderr = last_words(&stderr_file).unwrap_or_default();
-    Ok(Ran { end, duration, peak_memory_bytes: watch.peak, stderr, stdout: stdout_file, layers })
+    let last_words = last_words(&stderr_file).unwrap_or_default();
+    let peak_memory_bytes = watch.peak;
+    Ok(Ran { end, duration, peak_memory_bytes, last_words, stderr: stderr_file, stdout: stdout_file, layers })
 }
 
 fn too_much_output(limits: &Limits) -> End {
@@ -211,11 +215,8 @@ impl<'a> Watch<'a> {
 
     fn next_look(&self) -> Duration {
         let elapsed = self.begin.elapsed();
-        let pace = if self.now > self.limits.memory_bytes / 2 {
-            LOOK_CLOSELY
-        } else {
-            (elapsed / 2).clamp(LOOK_FIRST, LOOK)
-        };
+        let pace =
+            if self.now > self.limits.memory_bytes / 2 { LOOK_CLOSELY } else { (elapsed / 2).clamp(LOOK_FIRST, LOOK) };
         pace.min(self.limits.wall.saturating_sub(elapsed))
     }
 

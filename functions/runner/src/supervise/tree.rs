@@ -125,7 +125,11 @@ mod tests {
         let rest = "S 41 7 7 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 12345 10000000 1234 18446744073709551615";
         for name in ["sh", "a b", "evil) R 1 1 1", "(((", "new\nline"] {
             let process = parse_stat(7, format!("7 ({name}) {rest}").as_bytes()).unwrap();
-            assert_eq!(process, Process { pid: 7, parent: 41, zombie: false, stopped: false, resident_pages: 1234 }, "{name:?}");
+            assert_eq!(
+                process,
+                Process { pid: 7, parent: 41, zombie: false, stopped: false, resident_pages: 1234 },
+                "{name:?}"
+            );
         }
         assert_eq!(parse_stat(7, b"7 (cut"), None);
     }

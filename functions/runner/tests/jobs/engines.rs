@@ -2,7 +2,7 @@
 
 use crate::support::{self, Conditions, Job};
 use dunlin_core::job::JobOutcome;
-use dunlin_engines::{CommandPaths, EngineManifest, catalog};
+use dunlin_engines::{CommandPaths, EngineManifest, ReportFormat, catalog};
 use std::{fs, path::Path, process::Command};
 
 /// A repository with something for each of them.
@@ -58,7 +58,12 @@ fn by_hand(engine: &EngineManifest, files: &[(&str, String)]) -> usize {
     let ran = command.output().unwrap();
     let report = if engine.run.stdout_report { ran.stdout } else { fs::read(Path::new(&out)).unwrap() };
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
-    report["runs"].as_array().unwrap().iter().map(|run| run["results"].as_array().map_or(0, Vec::len)).sum()
+    match engine.report.format {
+        ReportFormat::Sarif => {
+            report["runs"].as_array().unwrap().iter().map(|run| run["results"].as_array().map_or(0, Vec::len)).sum()
+        }
+        ReportFormat::ShellcheckJson1 => report["comments"].as_array().unwrap().len(),
+    }
 }
 
 fn conditions() -> &'static [Conditions] {
@@ -80,9 +85,19 @@ fn every_engine_finds_in_the_sandbox_what_it_finds_outside() {
             let ended = job.run();
             assert_eq!(ended.code, Some(0), "{} {conditions:?}: {}", engine.name, ended.log);
             let (manifest, findings) = job.result();
-            eprintln!("{} {conditions:?}: {findings} findings, {} ms, {} MiB", engine.name, manifest.duration_ms, manifest.peak_memory_bytes >> 20);
+            eprintln!(
+                "{} {conditions:?}: {findings} findings, {} ms, {} MiB",
+                engine.name,
+                manifest.duration_ms,
+                manifest.peak_memory_bytes >> 20
+            );
             assert_eq!(findings, expected, "{} {conditions:?}", engine.name);
-            assert_eq!((manifest.outcome, manifest.note), (JobOutcome::Assessed, None), "{} {conditions:?}", engine.name);
+            assert_eq!(
+                (manifest.outcome, manifest.note),
+                (JobOutcome::Assessed, None),
+                "{} {conditions:?}",
+                engine.name
+            );
             assert!(!job.report().contains("runner-test-"), "{}: the place of the run is in the report", engine.name);
         }
     }
@@ -91,7 +106,16 @@ fn every_engine_finds_in_the_sandbox_what_it_finds_outside() {
 #[test]
 fn the_key_that_gitleaks_finds_is_in_nothing_that_is_stored() {
     let files = weak_application();
-    let key = files.iter().find(|(path, _)| *path == "deploy/keys.env").unwrap().1.trim().rsplit('=').next().unwrap().to_owned();
+    let key = files
+        .iter()
+        .find(|(path, _)| *path == "deploy/keys.env")
+        .unwrap()
+        .1
+        .trim()
+        .rsplit('=')
+        .next()
+        .unwrap()
+        .to_owned();
     let engine = catalog().iter().find(|engine| engine.name == "gitleaks").unwrap();
     let job = Job::of_engine(engine, &files);
     let ended = job.run();

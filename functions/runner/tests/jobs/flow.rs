@@ -93,7 +93,12 @@ fn a_snapshot_that_is_not_the_planned_one_is_refused() {
 fn only_the_selected_files_are_there() {
     let mut job = Job::python("assert os.path.exists('src/a.py')\nsarif(0 if os.listdir('src') == ['a.py'] else 1)\n");
     let whole = job.ticket.clone();
-    job.ticket = support::ticket(&job.storage, &[("src/a.py", "import os\nos.system(input())\n".to_owned())], "hostile", "1.0.0");
+    job.ticket = support::ticket(
+        &job.storage,
+        &[("src/a.py", "import os\nos.system(input())\n".to_owned())],
+        "hostile",
+        "1.0.0",
+    );
     // The archive of two files, the plan of one.
     let two = [("src/a.py", "import os\nos.system(input())\n".to_owned()), ("src/b.py", "print()\n".to_owned())];
     support::ticket(&job.storage, &two, "hostile", "1.0.0");
@@ -153,11 +158,15 @@ fn secrets_in_a_report_are_in_nothing_that_is_stored() {
 #[test]
 fn what_a_failing_engine_says_is_told_without_secrets_and_places() {
     let secret = ["ghp", "_", &"a1B2c3D4e5".repeat(4)[..36]].concat();
-    let job = Job::python(&format!("sys.stderr.write(f'cannot parse {{os.getcwd()}}/a.py: token {secret}')\nsys.exit(2)\n"));
+    let job =
+        Job::python(&format!("sys.stderr.write(f'cannot parse {{os.getcwd()}}/a.py: token {secret}')\nsys.exit(2)\n"));
     assert_eq!(job.run().code, Some(70));
     let failure = job.failure();
     assert_eq!(failure.exit_code, None);
     let cause = failure.error.cause;
-    assert!(cause.contains("it refused its input, exit code 2") && cause.contains("cannot parse /source/a.py"), "{cause}");
+    assert!(
+        cause.contains("it refused its input, exit code 2") && cause.contains("cannot parse /source/a.py"),
+        "{cause}"
+    );
     assert!(!cause.contains(&secret), "{cause}");
 }

@@ -44,7 +44,8 @@ fn attempts(statements: &[&str]) -> Job {
 
 #[test]
 fn crashing_is_told_with_the_last_words() {
-    let cause = fails(&Job::python("sys.stderr.write('index out of range')\nsys.exit(139)\n"), 70, "Runner.EngineCrashed");
+    let cause =
+        fails(&Job::python("sys.stderr.write('index out of range')\nsys.exit(139)\n"), 70, "Runner.EngineCrashed");
     assert!(cause.contains("exit code 139") && cause.contains("index out of range"), "{cause}");
     let cause = fails(&Job::python("sarif(1)\nos.abort()\n"), 70, "Runner.EngineCrashed");
     assert!(cause.contains("signal 6"), "{cause}");
@@ -54,7 +55,9 @@ fn crashing_is_told_with_the_last_words() {
 
 #[test]
 fn hanging_and_ignoring_signals_ends_in_time() {
-    let job = Job::python("for n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: time.sleep(60)\n");
+    let job = Job::python(
+        "for n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: time.sleep(60)\n",
+    );
     let begin = Instant::now();
     fails(&job.timeout(1), 124, "Runner.TimedOut");
     assert!(begin.elapsed() < Duration::from_secs(6));
@@ -82,7 +85,8 @@ fn daemons_that_left_session_and_parent_are_gone_with_the_engine() {
 
 #[test]
 fn a_daemon_that_holds_the_output_open_delays_nothing() {
-    let job = Job::python("open('src/a.py').read()\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\nsarif(1)\n");
+    let job =
+        Job::python("open('src/a.py').read()\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\nsarif(1)\n");
     let begin = Instant::now();
     assert_eq!(job.run().code, Some(0));
     assert!(begin.elapsed() < Duration::from_secs(5));
@@ -127,7 +131,8 @@ fn memory_is_bounded_over_all_processes() {
     );
     assert!(cause.contains("172 MiB"), "{cause}");
     // Each of them alone is far below the limit.
-    let shared = "for n in range(6):\n    if os.fork() == 0: break\nkeep = bytearray(os.urandom(60000000))\ntime.sleep(20)\n";
+    let shared =
+        "for n in range(6):\n    if os.fork() == 0: break\nkeep = bytearray(os.urandom(60000000))\ntime.sleep(20)\n";
     let job = Job::python(shared).memory_mib(400);
     fails(&job, 137, "Runner.OutOfMemory");
     assert!(job.failure().peak_memory_bytes > 200 << 20);
@@ -303,6 +308,17 @@ fn an_engine_that_read_nothing_has_assessed_nothing() {
 }
 
 #[test]
+fn a_complaint_on_standard_error_is_heeded() {
+    let job =
+        Job::python("open('src/a.py').read()\nsys.stderr.write('note\\nerror: cannot parse src/b.py\\n')\nsarif(1)\n")
+            .manifest("max_bytes = 5_000_000", "max_bytes = 5_000_000\nlog_complaints = [\"cannot parse\"]");
+    assert_eq!(job.run().code, Some(0));
+    let (manifest, findings) = job.result();
+    assert_eq!((manifest.outcome, findings), (JobOutcome::PartlyAssessed, 1));
+    assert!(manifest.note.as_ref().is_some_and(|note| note.contains("cannot parse src/b.py")), "{manifest:?}");
+}
+
+#[test]
 fn an_exit_code_that_says_more_than_the_report_is_noticed() {
     let job = Job::python("open('src/a.py').read()\nsarif(0)\nsys.exit(1)\n");
     assert_eq!(job.run().code, Some(0));
@@ -402,7 +418,8 @@ fn the_same_user_leaves_nothing_behind_either() {
         assert_eq!(job.run().code, Some(0), "{conditions:?}");
         assert_eq!(job.result().1, 1);
     }
-    let bomb = Job::python("while True:\n    try: os.fork()\n    except OSError: pass\n").under(Conditions::SameUserWithoutLandlock);
+    let bomb = Job::python("while True:\n    try: os.fork()\n    except OSError: pass\n")
+        .under(Conditions::SameUserWithoutLandlock);
     fails(&bomb, 70, "Runner.EngineCrashed");
 }
 

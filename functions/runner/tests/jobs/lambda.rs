@@ -127,7 +127,10 @@ fn sample(name: &str, job: &Job) -> Value {
 
 fn ruff_job() -> Job {
     let ruff = catalog().iter().find(|engine| engine.name == "ruff").unwrap();
-    let job = Job::of_engine(ruff, &[("app.py", "import subprocess\nsubprocess.call(input(), shell=True)\neval(input())\n".to_owned())]);
+    let job = Job::of_engine(
+        ruff,
+        &[("app.py", "import subprocess\nsubprocess.call(input(), shell=True)\neval(input())\n".to_owned())],
+    );
     job.storage.put("ticket", serde_json::to_vec(&job.ticket).unwrap());
     job
 }

@@ -63,7 +63,9 @@ pub fn runner_process() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let code = runtime.block_on(batch::run(read));
     // `ExitCode` has no number to read back; main's way of ending is the only one it has.
-    std::process::exit(format!("{code:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(99));
+    std::process::exit(
+        format!("{code:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(99),
+    );
 }
 
 /// Every process from here on finds a kernel that does not know the calls.
@@ -134,7 +136,15 @@ impl Job {
         let storage = Storage::start();
         let ticket = ticket(&storage, &files, "hostile", "1.0.0");
         let engines_dir = dir.path().join("engines");
-        Self { dir, storage, ticket, engines_dir, manifest: MANIFEST_TOML.to_owned(), memory_mib: 512, conditions: Conditions::Usual }
+        Self {
+            dir,
+            storage,
+            ticket,
+            engines_dir,
+            manifest: MANIFEST_TOML.to_owned(),
+            memory_mib: 512,
+            conditions: Conditions::Usual,
+        }
     }
 
     /// An engine of the catalog, as it is installed, over files of one's own.
@@ -142,7 +152,11 @@ impl Job {
         let mut job = Self::with_engine("");
         job.engines_dir = engines_dir();
         job.manifest = fs::read_to_string(root().join("engines").join(&engine.name).join("engine.toml")).unwrap();
-        let selection = Selection { include: engine.reads.include.clone(), exclude: engine.reads.exclude.clone(), shard: Shard::WHOLE };
+        let selection = Selection {
+            include: engine.reads.include.clone(),
+            exclude: engine.reads.exclude.clone(),
+            shard: Shard::WHOLE,
+        };
         let selector = selection.compile().unwrap();
         let selected: Vec<_> = files.iter().filter(|(path, _)| selector.selects(path)).cloned().collect();
         // The archive has all, the job reads what the engine reads.

@@ -40,10 +40,6 @@ impl Storage {
         storage
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     pub fn url(&self, key: &str) -> String {
         format!("http://127.0.0.1:{}/{key}?X-Amz-Signature=0123456789abcdef", self.port)
     }
