@@ -1,6 +1,8 @@
 //! The state machine against the Rust types, the functions' error names, and the rules of the Amazon States Language
 //! that neither Terraform nor the emulator checks.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
+
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, number, read};

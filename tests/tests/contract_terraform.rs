@@ -1,6 +1,8 @@
 //! Terraform against the folders, the environment variables, the object keys and the sizes of the Rust code, and against the
 //! rules of the house: no wildcard without a reason, no queue without a dead-letter queue, no route without a token.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
+
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, files, number, object_key, read, repository};
