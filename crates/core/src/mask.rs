@@ -137,6 +137,11 @@ fn is_random(word: &str, before: &str) -> bool {
     if word.contains('/') && word.split('/').any(is_word) {
         return false;
     }
+    // So has a name in camel case: most of it is runs of small letters.
+    let runs = word.split(|c: char| !c.is_ascii_lowercase()).map(str::len).filter(|run| *run >= 4);
+    if runs.sum::<usize>() * 10 >= word.len() * 6 {
+        return false;
+    }
     let digit = word.bytes().any(|b| b.is_ascii_digit());
     let upper = word.bytes().any(|b| b.is_ascii_uppercase());
     let lower = word.bytes().any(|b| b.is_ascii_lowercase());
@@ -203,6 +208,8 @@ mod tests {
             "if (token !== undefined) return next()",
             "def check_password(self, password):",
             "introduction/templates/Lab/A9/a9_lab_number_two.html",
+            "chatbotInsecureVerification_3_correct.ts: Parsing error",
+            "const HibernateCriteriaBuilder2Support = 1",
         ] {
             assert_eq!(mask(text), text);
         }
