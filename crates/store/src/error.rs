@@ -49,7 +49,7 @@ impl StoreError {
             Self::Unavailable { .. } => true,
             // The credentials service may answer next time; a wrong password is sorted as Refused.
             Self::Password(_) => true,
-            Self::Migration(e) => source_of::<tokio_postgres::Error>(e).is_some_and(|e| is_transient(e)),
+            Self::Migration(e) => source_of::<tokio_postgres::Error>(e).is_some_and(is_transient),
             _ => false,
         }
     }

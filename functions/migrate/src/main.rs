@@ -1,1 +1,20 @@
-fn main() {}
+//! `migrate`: brings the database schema up to date at every deploy.
+
+mod context;
+mod error;
+mod handler;
+
+use dunlin_runtime::{diagnostic, logging};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    logging::init("migrate");
+    let context = context::Context::from_env().await?;
+    let context = &context;
+    run(service_fn(move |event: LambdaEvent<Value>| async move {
+        handler::handle(context, event.payload).await.map_err(|e| diagnostic(&e))
+    }))
+    .await
+}

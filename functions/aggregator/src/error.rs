@@ -1,0 +1,58 @@
+use dunlin_cloud::CloudError;
+use dunlin_contracts::errors::aggregator as names;
+use dunlin_reports::ReportError;
+use dunlin_runtime::Named;
+use dunlin_store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the input is not an aggregator input: {0}")]
+    BadInput(String),
+    #[error("the plan cannot be read: {0}")]
+    PlanUnreadable(String),
+    #[error("the database is not available")]
+    DatabaseUnavailable(#[source] StoreError),
+    #[error("the database refused")]
+    DatabaseRejected(#[source] StoreError),
+    #[error("storage does not answer")]
+    Storage(#[source] CloudError),
+    #[error("an object stopped in the middle")]
+    StorageStream(#[source] std::io::Error),
+    #[error("a report cannot be written")]
+    Report(#[source] ReportError),
+    #[error("there is no room for the reports")]
+    Scratch(#[source] std::io::Error),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        if error.is_retryable() { Self::DatabaseUnavailable(error) } else { Self::DatabaseRejected(error) }
+    }
+}
+
+impl From<CloudError> for Error {
+    fn from(error: CloudError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<ReportError> for Error {
+    fn from(error: ReportError) -> Self {
+        Self::Report(error)
+    }
+}
+
+impl Named for Error {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::BadInput(_) => names::BAD_INPUT,
+            Self::PlanUnreadable(_) => names::PLAN_UNREADABLE,
+            Self::DatabaseUnavailable(_) => names::DATABASE_UNAVAILABLE,
+            Self::DatabaseRejected(_) => names::DATABASE_REJECTED,
+            // A full disk empties with the environment: another try gets a fresh one.
+            Self::Storage(_) | Self::StorageStream(_) | Self::Report(_) | Self::Scratch(_) => {
+                names::STORAGE_UNAVAILABLE
+            }
+        }
+    }
+}

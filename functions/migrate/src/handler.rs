@@ -1,0 +1,87 @@
+use crate::{context::Context, error::Error};
+use dunlin_store::{Migrated, Store, StoreError};
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Serialize)]
+pub struct Output {
+    /// Migrations of this run, in order; empty when the schema was up to date.
+    pub applied: Vec<String>,
+    /// The schema's version now.
+    pub version: u32,
+}
+
+pub async fn handle(context: &Context, payload: Value) -> Result<Output, Error> {
+    // Terraform adds its own key to the input of an invocation with a lifecycle; anything else is a mistake.
+    let empty = payload.as_object().is_some_and(|fields| fields.keys().all(|key| key == "tf"));
+    if !empty {
+        return Err(Error::BadInput);
+    }
+    let mut store = Store::connect(&context.database).await?;
+    let result = bring_up_to_date(context, &mut store).await;
+    store.close().await;
+    let Migrated { applied, version } = result?;
+    tracing::info!(schema.version = version, schema.applied = applied.len(), "the schema is up to date");
+    Ok(Output { applied, version })
+}
+
+async fn bring_up_to_date(context: &Context, store: &mut Store) -> Result<Migrated, StoreError> {
+    let migrated = store.migrate().await?;
+    if let Some(role) = &context.application {
+        store.grant_application_role(role).await?;
+    }
+    Ok(migrated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_runtime::Named;
+    use dunlin_store::{ApplicationRole, DatabaseConfig};
+    use dunlin_testkit::TestDatabase;
+    use serde_json::json;
+    use std::{path::Path, time::Duration};
+
+    fn sample() -> Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/migrate/run.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_second_run_changes_nothing() {
+        let db = TestDatabase::empty().await;
+        let role = ApplicationRole { name: format!("migrate_test_{}", std::process::id()), iam: false };
+        let context = Context { database: db.config(), application: Some(role.clone()) };
+        let first = handle(&context, sample()).await.unwrap();
+        assert!(!first.applied.is_empty());
+        let before = db.dump().await;
+        let second = handle(&context, sample()).await.unwrap();
+        assert_eq!((second.applied.len(), second.version), (0, first.version));
+        assert_eq!(db.dump().await, before);
+
+        let application = Store::connect(&DatabaseConfig { user: role.name.clone(), ..db.config() }).await.unwrap();
+        application.close().await;
+        let client = db.client().await;
+        client.batch_execute(&format!("drop owned by {0}; drop role {0}", role.name)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_worth_another_try() {
+        let database = DatabaseConfig {
+            connect_timeout: Duration::from_millis(50),
+            ..DatabaseConfig::new("/nonexistent/socket", 5432, "d", "u")
+        };
+        let error = handle(&Context { database, application: None }, sample()).await.unwrap_err();
+        assert_eq!(error.name(), "Migrate.DatabaseUnavailable");
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_is_not_ours_is_left_alone() {
+        let db = TestDatabase::empty().await;
+        db.client().await.batch_execute("create table scans (something_else text)").await.unwrap();
+        let context = Context { database: db.config(), application: None };
+        let error = handle(&context, sample()).await.unwrap_err();
+        assert_eq!(error.name(), "Migrate.Failed");
+        assert_eq!(handle(&context, json!({ "target": 1 })).await.unwrap_err().name(), "Migrate.Failed");
+    }
+}
