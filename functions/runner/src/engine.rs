@@ -18,7 +18,7 @@ use nix::libc;
 use std::{os::unix::fs::MetadataExt, path::Path, thread::available_parallelism, time::Duration};
 
 /// Processes and threads together; the largest of the engines, Node.js, has a dozen.
-const THREADS: u64 = 512;
+const THREADS: u64 = 400;
 /// Processes alone. Only a fork bomb gets there, and it shall end before it reaches the bound of the kernel, where it could
 /// stay until its time is over.
 const PROCESSES: usize = 200;

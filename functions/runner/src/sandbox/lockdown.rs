@@ -6,7 +6,7 @@ use super::{
 };
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::{
-    process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit, setsid},
+    process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit, setsid},
     thread::{
         CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
         remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
@@ -19,6 +19,9 @@ use std::{
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
 };
+
+/// Of 19. On a machine that is not busy it changes nothing.
+const NICENESS: i32 = 10;
 
 /// What is said when a step of the lockdown fails; the cause is appended.
 type Refusal = String;
@@ -81,6 +84,8 @@ fn lock_down(policy: &Policy) -> Result<Layers, Refusal> {
     setsid().map_err(because("new session"))?;
     // When memory runs out, the kernel shall take the engine and not the runner. Not everywhere permitted, never needed.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // Against hundreds of processes of an engine gone wild, the runner shall get its turn.
+    let _ = nice(NICENESS);
     limit(&policy.limits).map_err(because("limits"))?;
     take_identity(policy.identity)?;
     // After the change of identity, which clears it.
@@ -101,11 +106,15 @@ fn lock_down(policy: &Policy) -> Result<Layers, Refusal> {
 }
 
 fn limit(limits: &ProcessLimits) -> rustix::io::Result<()> {
-    let set = |resource, value: u64| setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) });
+    // Only downwards: what the container or Lambda has set already is not ours to raise.
+    let within = |resource, current: u64, maximum: u64| {
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        setrlimit(resource, Rlimit { current: Some(current.min(most)), maximum: Some(maximum.min(most)) })
+    };
+    let set = |resource, value: u64| within(resource, value, value);
     set(Resource::Core, 0)?;
     // One second before the hard end the kernel sends SIGXCPU, which a runtime may report.
-    let cpu = limits.cpu_seconds;
-    setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu + 1) })?;
+    within(Resource::Cpu, limits.cpu_seconds, limits.cpu_seconds.saturating_add(1))?;
     set(Resource::Fsize, limits.file_bytes)?;
     set(Resource::Nofile, limits.open_files)?;
     set(Resource::Nproc, limits.processes)

@@ -3,20 +3,21 @@
 //! The runner is a subreaper: a process whose parent dies becomes the runner's child, whatever its session or group. The
 //! runner starts nothing but engines, one at a time, so all its descendants are the engine's.
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, kill_process_group, waitpid};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     time::{Duration, Instant},
 };
 
 /// How long killing goes on before it is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     pub pid: i32,
     pub parent: i32,
+    pub group: i32,
     pub zombie: bool,
     /// By a signal: it runs no further.
     pub stopped: bool,
@@ -57,9 +58,10 @@ fn parse_stat(pid: i32, stat: &[u8]) -> Option<Process> {
     let mut fields = rest.split(' ');
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     // State is field 3, resident memory field 24.
-    let resident_pages = fields.nth(24 - 5)?.parse().unwrap_or(0);
-    Some(Process { pid, parent, zombie: matches!(state, "Z" | "X"), stopped: state == "T", resident_pages })
+    let resident_pages = fields.nth(24 - 6)?.parse().unwrap_or(0);
+    Some(Process { pid, parent, group, zombie: matches!(state, "Z" | "X"), stopped: state == "T", resident_pages })
 }
 
 /// Kills and reaps everything; answers how many are still there, which is 0 unless the kernel itself is stuck.
@@ -73,11 +75,7 @@ pub fn kill_all(keep: Option<i32>) -> usize {
         loop {
             reap_orphans(keep);
             let alive = alive();
-            for process in &alive {
-                if let Some(pid) = Pid::from_raw(process.pid) {
-                    let _ = kill_process(pid, signal);
-                }
-            }
+            send(signal, &alive);
             let settled = match signal {
                 // Twice: a child may appear behind the back of one look.
                 Signal::STOP => alive.len() == before && alive.iter().all(|process| process.stopped),
@@ -100,6 +98,18 @@ pub fn kill_all(keep: Option<i32>) -> usize {
     }
     reap_orphans(keep);
     0
+}
+
+/// By group first: one call reaches hundreds at the same moment, and a fork bomb leaves the runner little time for many.
+fn send(signal: Signal, processes: &[Process]) {
+    let groups: BTreeSet<i32> = processes.iter().map(|process| process.group).collect();
+    let own = getpgrp();
+    for group in groups.into_iter().filter_map(Pid::from_raw).filter(|group| *group != own && *group != Pid::INIT) {
+        let _ = kill_process_group(group, signal);
+    }
+    for pid in processes.iter().filter_map(|process| Pid::from_raw(process.pid)) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// Collects the dead that became children of the runner, so that they do not fill the table of processes.
@@ -127,7 +137,7 @@ mod tests {
             let process = parse_stat(7, format!("7 ({name}) {rest}").as_bytes()).unwrap();
             assert_eq!(
                 process,
-                Process { pid: 7, parent: 41, zombie: false, stopped: false, resident_pages: 1234 },
+                Process { pid: 7, parent: 41, group: 7, zombie: false, stopped: false, resident_pages: 1234 },
                 "{name:?}"
             );
         }

@@ -452,3 +452,17 @@ fn root_keeps_no_power_where_nobody_else_can_reach_the_engine() {
     let cause = fails(&job, 70, "Runner.EngineMissing");
     assert!(cause.contains("without landlock no engine runs as root"), "{cause}");
 }
+
+#[test]
+fn limits_that_are_there_already_are_kept() {
+    if !root() {
+        return;
+    }
+    // Containers and Lambda have 1024, and nobody there may raise it.
+    let job = Job::python(
+        "import resource\nopen('src/a.py').read()\nsarif(0 if resource.getrlimit(resource.RLIMIT_NOFILE) == (1000, 1000) else 1)\n",
+    )
+    .under(Conditions::SameUser)
+    .open_files(1000);
+    finds_nothing(&job);
+}

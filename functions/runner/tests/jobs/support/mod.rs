@@ -103,6 +103,7 @@ pub struct Job {
     manifest: String,
     memory_mib: u64,
     conditions: Conditions,
+    open_files: Option<u64>,
 }
 
 /// How a runner ended.
@@ -144,6 +145,7 @@ impl Job {
             manifest: MANIFEST_TOML.to_owned(),
             memory_mib: 512,
             conditions: Conditions::Usual,
+            open_files: None,
         }
     }
 
@@ -184,6 +186,12 @@ impl Job {
         self
     }
 
+    /// The limit of open files that the runner finds.
+    pub fn open_files(mut self, count: u64) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
     /// Only root can set all of them up; others have just their own.
     pub fn under(mut self, conditions: Conditions) -> Self {
         self.conditions = conditions;
@@ -209,7 +217,14 @@ impl Job {
         fs::write(&manifest, &self.manifest).unwrap();
         let input = self.input();
         let (program, sandbox) = self.programs();
-        let mut command = Command::new(program);
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(count) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")]).arg(program);
+                shell
+            }
+        };
         match self.conditions {
             Conditions::Usual => {}
             Conditions::SameUser | Conditions::SameUserWithoutLandlock => {
