@@ -2,7 +2,7 @@
 
 use super::{
     Wanted,
-    session::{Session, agent, chain, failed},
+    session::{Session, agent, failed},
 };
 use crate::{Error, Limits};
 use gix::{
@@ -83,12 +83,12 @@ impl Session {
     }
 
     fn why(&self, error: &gix::Error, wanted: &Wanted, limits: &Limits) -> Error {
-        let text = chain(error).to_lowercase();
+        let text = self.channel.answer_begins();
         let otherwise = if self.channel.is_over_time() {
             Error::Unavailable("the fetch takes too long".into())
         } else if error.classify().is_resource_exhausted() {
             Error::TooLarge(format!("a file or folder of it is larger than {} MiB", limits.object_bytes >> 20))
-        } else if text.contains("not our ref") || text.contains("unadvertised object") {
+        } else if text.contains("ERR upload-pack: not our ref") || text.contains("ERR unadvertised object") {
             // Words of git's upload-pack; the protocol has no code for it.
             wanted.not_found()
         } else {

@@ -21,6 +21,8 @@ use tokio::{
 use url::Url;
 
 const REDIRECTS: usize = 5;
+/// Room for a line of an error.
+const ANSWER_KEPT: usize = 512;
 
 /// https, or http to a host that is allowed by name.
 pub(crate) fn is_safe_scheme(egress: &Egress, url: &Url) -> bool {
@@ -42,6 +44,8 @@ struct Inner {
     byte_limit: u64,
     /// Why the conversation failed, in our own words: the protocol code wraps errors beyond recognition.
     failure: Option<Error>,
+    /// How the last answer begins: git's errors stand there in plain text, and older protocols hide them from their reader.
+    answer: Vec<u8>,
 }
 
 impl Channel {
@@ -54,7 +58,17 @@ impl Channel {
         byte_limit: u64,
     ) -> Self {
         let bytes_left = byte_limit;
-        let inner = Inner { egress, base, credential, runtime, deadline, bytes_left, byte_limit, failure: None };
+        let inner = Inner {
+            egress,
+            base,
+            credential,
+            runtime,
+            deadline,
+            bytes_left,
+            byte_limit,
+            failure: None,
+            answer: vec![],
+        };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -66,6 +80,11 @@ impl Channel {
     /// The reason of a failure, once.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.lock().failure.take()
+    }
+
+    /// The first bytes of the last answer, as text.
+    pub(crate) fn answer_begins(&self) -> String {
+        String::from_utf8_lossy(&self.lock().answer).into_owned()
     }
 
     pub(crate) fn is_over_time(&self) -> bool {
@@ -104,6 +123,7 @@ impl Inner {
     /// Sends one request. Only the first one, which has no body, may be redirected (git's `http.followRedirects=initial`).
     fn open(&mut self, method: Method, tail: &str, headers: &HeaderMap, body: &[u8]) -> Result<Response, Error> {
         let mut url = joined(&self.base, tail)?;
+        self.answer.clear();
         for _ in 0..=REDIRECTS {
             let mut request = Request::new(method.clone(), url.clone());
             *request.headers_mut() = headers.clone();
@@ -140,6 +160,8 @@ impl Inner {
             .bytes_left
             .checked_sub(bytes)
             .ok_or_else(|| Error::TooLarge(format!("one commit of it is larger than {} MiB", self.byte_limit >> 20)))?;
+        let room = ANSWER_KEPT - self.answer.len();
+        self.answer.extend(chunk.iter().flatten().take(room));
         Ok(chunk)
     }
 }

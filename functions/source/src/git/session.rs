@@ -121,6 +121,6 @@ pub(super) fn failed(channel: &Channel, error: &gix::Error, otherwise: Error) ->
     reason
 }
 
-pub(super) fn chain(error: &gix::Error) -> String {
+fn chain(error: &gix::Error) -> String {
     error.iter_errors().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
