@@ -12,8 +12,8 @@ from localcloud import functions
 from localcloud.console import say
 from localcloud.stack import REPOSITORY, Problem, Stack
 
-# 0: clean; 1: findings at or above --fail-on. Anything else is not what a demonstration should show.
-_GOOD = (0, 1)
+# 0: clean; 1: findings at or above --fail-on; 2: an engine could not read every file, which the command itself has said.
+_GOOD = (0, 1, 2)
 
 
 def command_line() -> Path:
