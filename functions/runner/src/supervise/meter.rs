@@ -13,16 +13,32 @@ const FREE_BYTES: u64 = 64 << 20;
 
 /// What `processes` use together, in bytes.
 pub fn memory(processes: &[Process]) -> u64 {
+    let resident = |process: &Process| process.resident_pages.saturating_mul(page_size() as u64);
     // Forked processes share pages, and counting those in each would find several times what is there.
-    let shared = processes.len() > 1;
-    let of = |process: &Process| {
-        let resident = process.resident_pages.saturating_mul(page_size() as u64);
-        if shared { proportional(process.pid).unwrap_or(resident) } else { resident }
-    };
-    processes.iter().map(of).sum()
+    if processes.len() > 1 {
+        let shares: Option<u64> = processes.iter().map(|process| proportional(process.pid)).sum();
+        if let Some(shares) = shares {
+            return shares;
+        }
+    }
+    let sum = processes.iter().map(resident).sum();
+    // What the whole container has is never less than what the engine has.
+    if processes.len() > 1 { container().map_or(sum, |all| all.min(sum)) } else { sum }
 }
 
-/// The process's share of the memory it maps (`Pss`), in bytes. The kernel tells it to root and to the process's own user.
+/// Memory of this container that belongs to no file, in bytes, as control groups count it (cgroups(7), versions 2 and 1).
+/// Outside of a container it is the machine's.
+fn container() -> Option<u64> {
+    [("/sys/fs/cgroup/memory.stat", "anon "), ("/sys/fs/cgroup/memory/memory.stat", "total_rss ")].iter().find_map(
+        |(file, key)| {
+            let text = fs::read_to_string(file).ok()?;
+            text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+        },
+    )
+}
+
+/// The process's share of the memory it maps (`Pss`), in bytes. The kernel tells it to the process's own user
+/// and to those who may trace it; root in a container may not.
 fn proportional(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
