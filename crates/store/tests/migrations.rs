@@ -1,3 +1,7 @@
+//! Migrations, roles and connections, against a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use dunlin_store::{ApplicationRole, DatabaseConfig, Store, StoreError, Tls};
 use dunlin_testkit::TestDatabase;
 use std::time::Duration;

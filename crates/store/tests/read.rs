@@ -1,5 +1,7 @@
 //! Pages, filters and orders, as the API asks for them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Run, World};

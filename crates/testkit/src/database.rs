@@ -1,3 +1,9 @@
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "for tests only: without its database a test must stop and say why"
+)]
+
 use crate::server::Server;
 use anyhow::{Context, bail};
 use dunlin_store::{DatabaseConfig, Password, Secret, Store};
@@ -39,11 +45,14 @@ impl TestDatabase {
     async fn create(with_schema: bool) -> anyhow::Result<Self> {
         let server = tokio::task::spawn_blocking(server).await??;
         let name = format!("dunlin_test_{}", Uuid::now_v7().simple());
-        if with_schema {
-            let template = TEMPLATE.get_or_try_init(|| make_template(&server)).await?;
-            execute(&server, &format!("create database {name} template {template}")).await?;
-        } else {
-            execute(&server, &format!("create database {name}")).await?;
+        match (with_schema, SERVER.get()) {
+            // Our own server goes away with its databases, so one of them may stay behind to be copied from.
+            (true, Some(_)) => {
+                let template = TEMPLATE.get_or_try_init(|| make_template(&server)).await?;
+                execute(&server, &format!("create database {name} template {template}")).await?;
+            }
+            (true, None) => make_with_schema(&server, &name).await?,
+            (false, _) => execute(&server, &format!("create database {name}")).await?,
         }
         Ok(Self { name, server })
     }
@@ -129,11 +138,16 @@ fn from_url(url: &str) -> anyhow::Result<DatabaseConfig> {
 
 async fn make_template(server: &DatabaseConfig) -> anyhow::Result<String> {
     let name = format!("dunlin_template_{}", Uuid::now_v7().simple());
+    make_with_schema(server, &name).await?;
+    Ok(name)
+}
+
+async fn make_with_schema(server: &DatabaseConfig, name: &str) -> anyhow::Result<()> {
     execute(server, &format!("create database {name}")).await?;
-    let mut store = Store::connect(&DatabaseConfig { name: name.clone(), ..server.clone() }).await?;
+    let mut store = Store::connect(&DatabaseConfig { name: name.to_owned(), ..server.clone() }).await?;
     store.migrate().await?;
     store.close().await;
-    Ok(name)
+    Ok(())
 }
 
 async fn execute(server: &DatabaseConfig, statement: &str) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! Values for tests. Each has sensible contents; change the fields that a test is about.
 
+#![expect(clippy::expect_used, reason = "for tests only")]
+
 use dunlin_contracts::{
     VERSION,
     api::{ScanRequest, Target},

@@ -1,5 +1,10 @@
 //! One repository, scanned again and again.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "helpers of tests; each file uses a part of them"
+)]
 
 use dunlin_contracts::{
     plan::Plan,
