@@ -1,17 +1,10 @@
 //! Tests wait for a condition, never for a time.
 
 use anyhow::{Result, bail};
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// Asks until `check` has an answer. `what` ends the sentence "waited 60 s for ...".
-pub async fn until<T, F, Fut>(what: &str, limit: Duration, mut check: F) -> Result<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<Option<T>>>,
-{
+pub async fn until<T>(what: &str, limit: Duration, mut check: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let began = Instant::now();
     loop {
         if let Some(value) = check().await? {

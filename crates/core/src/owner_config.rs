@@ -71,8 +71,8 @@ pub fn parse(text: &str, is_engine: impl Fn(&str) -> bool) -> Result<OwnerConfig
     if text.len() > MAX_BYTES {
         return Err(ConfigFault { line: 1, column: 1, message: format!("the file is longer than {MAX_BYTES} bytes") });
     }
-    let document: Document = toml::from_str(text)
-        .map_err(|e| fault(text, e.span().unwrap_or(0..0), e.message().replace('\n', " ")))?;
+    let document: Document =
+        toml::from_str(text).map_err(|e| fault(text, e.span().unwrap_or(0..0), e.message().replace('\n', " ")))?;
     let known = |name: &Spanned<String>| {
         if is_engine(name.get_ref()) {
             Ok(name.get_ref().clone())
@@ -110,11 +110,7 @@ fn cut(text: &str) -> String {
 fn fault(text: &str, span: Range<usize>, message: String) -> ConfigFault {
     let before = text.get(..span.start).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |n| n + 1);
-    ConfigFault {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-        message,
-    }
+    ConfigFault { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1, message }
 }
 
 #[cfg(test)]

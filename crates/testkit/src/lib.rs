@@ -2,6 +2,7 @@
 
 mod database;
 pub mod fixtures;
+pub mod git;
 mod server;
 
 pub use database::TestDatabase;

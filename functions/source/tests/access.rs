@@ -6,9 +6,10 @@ mod support;
 use dunlin_cloud::Secrets;
 use dunlin_runtime::Named;
 use dunlin_source::Error;
+use dunlin_testkit::git::{GitServer, Rule, TOKEN};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use support::{Fixture, GitServer, Rule, TENANT, TOKEN, told};
+use support::{Fixture, TENANT, told};
 
 async fn store(fixture: &Fixture, tenant: &str, name: &str, host: &str) {
     let secret = json!({ "host": host, "username": "bot", "token": TOKEN }).to_string();

@@ -5,9 +5,10 @@ mod support;
 
 use dunlin_core::manifest::SkipReason;
 use dunlin_source::{Error, Limits};
+use dunlin_testkit::git::{GitServer, Rule};
 use serde_json::json;
 use std::time::Duration;
-use support::{Fixture, GitServer, Rule};
+use support::Fixture;
 use time::OffsetDateTime;
 
 fn paths(contents: &[(String, u32, Vec<u8>)]) -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use crate::{unseen, weak_python};
 use anyhow::{Result, ensure};
-use dunlin_testkit::git::{GitServer, Rule};
+use dunlin_testkit::git::{GitServer, Rule, TOKEN};
 use dunlin_tests::api::Api;
 use reqwest::Method;
 use serde_json::json;
@@ -14,7 +14,7 @@ async fn a_commit_is_fetched_once_and_branches_tags_and_commits_can_be_named() -
     let repository = server.repo("shop");
     let first = repository.commit("main", &[("app.py", weak_python(1).as_bytes())]);
     let second = repository.commit("feature", &[("app.py", weak_python(2).as_bytes())]);
-    let url = server.url("/shop");
+    let url = server.url_at("127.0.0.1", "shop");
     let scan = async |target: serde_json::Value| -> Result<_> { api.ended(&api.scan(target, Some(&["ruff"])).await?).await };
 
     let view = scan(json!({ "type": "git", "url": url })).await?;
@@ -38,15 +38,14 @@ async fn a_commit_is_fetched_once_and_branches_tags_and_commits_can_be_named() -
 async fn a_private_repository_needs_its_token_and_the_token_is_nowhere() -> Result<()> {
     let api = Api::demo().await?;
     let server = GitServer::start().await;
-    let token = format!("token-{}", uuid::Uuid::now_v7());
-    server.rule("/vault", Rule::basic("x-access-token", &token));
+    server.rule("/vault", Rule::Private { user: "x-access-token" });
     server.repo("vault").commit("main", &[("app.py", weak_python(1).as_bytes()), ("b.txt", unseen().as_bytes())]);
-    let url = server.url("/vault");
+    let url = server.url_at("127.0.0.1", "vault");
     let refused = api.ended(&api.scan(json!({ "type": "git", "url": url }), None).await?).await?;
     ensure!(refused.status == "failed" && refused.reason.is_some(), "{refused:#?}");
 
     let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
-    let body = json!({ "host": host, "username": "x-access-token", "token": token });
+    let body = json!({ "host": host, "username": "x-access-token", "token": TOKEN });
     let stored = api.send(Method::PUT, "/v1/credentials/vault-reader", Some(body), &[]).await?;
     ensure!(stored.status == 204, "{} {}", stored.status, stored.body);
     let target = json!({ "type": "git", "url": url, "credential": "vault-reader" });
@@ -54,8 +53,8 @@ async fn a_private_repository_needs_its_token_and_the_token_is_nowhere() -> Resu
     let view = api.ended(&id).await?;
     ensure!(view.status == "complete", "{view:#?}");
     let logs = dunlin_tests::cloud::local_cloud(&["logs"])?;
-    ensure!(!logs.contains(&token), "the token is in the logs");
-    ensure!(!serde_json::to_string(&view)?.contains(&token));
+    ensure!(!logs.contains(TOKEN), "the token is in the logs");
+    ensure!(!serde_json::to_string(&view)?.contains(TOKEN));
     api.send(Method::DELETE, "/v1/credentials/vault-reader", None, &[]).await?;
     Ok(())
 }
@@ -66,8 +65,8 @@ async fn what_cannot_be_fetched_is_told_in_a_sentence() -> Result<()> {
     let server = GitServer::start().await;
     server.repo("there").commit("main", &[("app.py", weak_python(1).as_bytes())]);
     for (target, words) in [
-        (json!({ "type": "git", "url": server.url("/nowhere") }), "repository"),
-        (json!({ "type": "git", "url": server.url("/there"), "branch": "gone" }), "gone"),
+        (json!({ "type": "git", "url": server.url_at("127.0.0.1", "nowhere") }), "repository"),
+        (json!({ "type": "git", "url": server.url_at("127.0.0.1", "there"), "branch": "gone" }), "gone"),
         (json!({ "type": "git", "url": "https://localhost.localdomain.invalid/x" }), ""),
     ] {
         let view = api.ended(&api.scan(target.clone(), None).await?).await?;
