@@ -57,13 +57,13 @@ def start(stack: Stack, *, build: bool) -> dict[str, str]:
     from localcloud import catalog as engines_catalog
     from localcloud import deploy, functions
 
+    # What changes no stack needs no lock: `down` need not wait for a compiler.
+    engines_catalog.write()
+    installer = REPOSITORY / "infra" / "local" / "engines.py"
+    run([sys.executable, installer, "install"], what="installing the engines", show=True)
+    if build:
+        functions.build()
     with alone(stack):
-        engines_catalog.write()
-        installer = REPOSITORY / "infra" / "local" / "engines.py"
-        if installer.is_file():
-            run([sys.executable, installer, "install"], what="installing the engines", show=True)
-        if build:
-            functions.build()
         functions.pack(stack)
         Server(stack).start()
         emulator = Emulator(stack)

@@ -24,7 +24,7 @@ from localcloud.stack import REPOSITORY, Problem  # noqa: E402
 
 BASE = "docker.io/library/debian:bookworm-slim"
 _PACKAGES = ["podman", "runc", "buildah", "mmdebstrap"]
-# The runner inside the build context; .containerignore keeps the rest of the working tree out.
+# The runner inside the build context; .dockerignore keeps the rest of the working tree out.
 RUNNER = Path(".local/images/runner")
 
 
@@ -60,14 +60,15 @@ def ensure_base() -> None:
 
 
 def stage_runner() -> None:
-    """The runner for the images. It is built against this machine's C library, so only Debian 12's or an older one will do."""
-    run(["cargo", "build", "--release", "--package", "dunlin-runner", "--quiet"], what="building the runner",
-        cwd=REPOSITORY, show=True)
-    binary = functions.target() / "release" / "runner"
+    """The runner for the images, the same build that jobs use as a process.
+
+    It is built against this machine's C library, so the base must not be older than this machine.
+    """
+    run(["cargo", "build", "--package", functions.package("runner"), "--bin", "runner", "--quiet"],
+        what="building the runner", cwd=REPOSITORY, show=True)
     staged = REPOSITORY / RUNNER
     staged.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(binary, staged)
-    staged.chmod(0o755)
+    functions.strip(functions.target() / "debug" / "runner", staged)
 
 
 def build(engine: str) -> str:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from localcloud import processes, tools  # noqa: E402
 from localcloud.console import say  # noqa: E402
 from localcloud.services import Emulator  # noqa: E402
-from localcloud.stack import REGION, REPOSITORY, Problem, Stack  # noqa: E402
+from localcloud.stack import ACCOUNT, REGION, REPOSITORY, Problem, Stack  # noqa: E402
 
 _COMPILE_SECONDS = 900
 
@@ -35,6 +35,21 @@ def event_file(function: str, event: str) -> Path:
         there = ", ".join(sorted(entry.stem for entry in folder.glob("*.json"))) or "none"
         raise Problem(f"there is no event {event!r} for {function!r}; there are: {there}")
     return file
+
+
+def seed(stack: Stack, event: Path) -> None:
+    """Put what the event refers to into the data bucket: every file below `<event>.objects/`, its path as its key."""
+    from localcloud import aws
+
+    folder = event.with_suffix(".objects")
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    if not files:
+        return
+    bucket = aws.client(stack, "s3")
+    for file in files:
+        key = str(file.relative_to(folder))
+        bucket.put_object(Bucket=f"dunlin-{stack.environment}-data-{ACCOUNT}", Key=key, Body=file.read_bytes())
+        say(f"put {key}")
 
 
 def function_environment(stack: Stack, function: str) -> dict[str, str]:
@@ -117,6 +132,7 @@ def main() -> int:
         if not Emulator(stack).healthy():
             raise Problem(f"the {stack.name} stack is down: run `make up`")
         say(f"{arguments.function} on events/{arguments.function}/{arguments.event}.json")
+        seed(stack, event)
         answer = invoke(stack, arguments.function, event)
         try:
             print(json.dumps(json.loads(answer), indent=2))

@@ -79,11 +79,7 @@ def _runner(stack: Stack) -> Path:
 
 def _pack(binary: Path, archive: Path, copy: Path | None) -> None:
     small = archive.with_suffix(".stripped")
-    # Symbols are most of a debug binary; without them ten functions load in a fraction of the time.
-    if not shutil.which("strip") or subprocess.run(
-        ["strip", "-o", str(small), str(binary)], capture_output=True, check=False
-    ).returncode != 0:
-        shutil.copyfile(binary, small)
+    strip(binary, small)
     write_zip(small, archive, level=1)
     if copy is not None:
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +89,15 @@ def _pack(binary: Path, archive: Path, copy: Path | None) -> None:
         staged.chmod(0o755)
         staged.replace(copy)
     small.unlink()
+
+
+def strip(binary: Path, out: Path) -> None:
+    """A copy without symbols, which are most of a debug binary; with them, ten functions take seconds to load."""
+    if not shutil.which("strip") or subprocess.run(
+        ["strip", "-o", str(out), str(binary)], capture_output=True, check=False
+    ).returncode != 0:
+        shutil.copyfile(binary, out)
+    out.chmod(0o755)
 
 
 def write_zip(binary: Path, archive: Path, level: int = 6) -> None:
