@@ -91,7 +91,8 @@ def test(suite: Suite) -> None:
                                             "-t", "infra/local"], counts=True)
     stack = Stack.of("test")
     try:
-        suite.step("test stack up", [*_CLOUD, "up", "--stack", "test"])
+        # As processes, so that tests can put misbehaving engines in their place; one test asks for containers.
+        suite.step("test stack up", [*_CLOUD, "up", "--stack", "test"], {"DUNLIN_BATCH_MODE": "process"})
         values = stack_environment(stack)
         suite.step("unit and integration tests", ["cargo", "test", "--workspace", "--exclude", "dunlin-tests",
                                                   "--no-fail-fast"], values, counts=True)

@@ -50,7 +50,7 @@ locals {
     source = {
       description = "Fetches a repository or an upload once and stores it as a snapshot"
       memory_mib  = 2048
-      storage_mib = 4096
+      storage_mib = 6144
       alarms      = local.alarms_of_functions_that_may_refuse
       environment = {
         DATA_BUCKET    = local.data_bucket

@@ -64,7 +64,7 @@ locals {
     notifier = [
       local.list_bucket,
       { sid = "RememberNotifications", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects.notifications] },
-      { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook-*"] },
+      { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook*"] },
     ]
 
     recorder = [

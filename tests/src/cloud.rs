@@ -69,12 +69,21 @@ impl Cloud {
         Ok(jobs)
     }
 
+    /// Whether Batch runs jobs as a `container` or as a `process` from now on.
+    pub async fn batch_mode(&self, mode: &str) -> Result<()> {
+        self.control("mode", serde_json::json!({ "mode": mode })).await
+    }
+
     /// Tells the emulator that the machine under a job went away, as Spot does.
     pub async fn interrupt(&self, job: &str) -> Result<()> {
-        let url = format!("{}/_dunlin/batch/interrupt", value("AWS_ENDPOINT_URL")?);
-        let answer = reqwest::Client::new().post(url).json(&serde_json::json!({ "jobId": job })).send().await?;
+        self.control("interrupt", serde_json::json!({ "jobId": job })).await
+    }
+
+    async fn control(&self, what: &str, body: serde_json::Value) -> Result<()> {
+        let url = format!("{}/_dunlin/batch/{what}", value("AWS_ENDPOINT_URL")?);
+        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
         if !answer.status().is_success() {
-            bail!("the job could not be interrupted: {}", answer.text().await?);
+            bail!("{what} {body} was refused: {}", answer.text().await?);
         }
         Ok(())
     }

@@ -81,6 +81,8 @@ class World:
 
 
 class _NeverStarts:
+    kind = "process"
+
     def __init__(self, reason: str):
         self._reason = reason
 

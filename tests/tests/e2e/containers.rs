@@ -16,8 +16,11 @@ async fn an_engine_image_is_built_and_run_as_a_container() -> Result<()> {
     let (api, cloud) = (Api::demo().await?, Cloud::connect().await?);
     let config = "engines = [\"ruff\"]\n[engine.ruff]\ncompute = \"batch\"\n";
     let python = weak_python(3);
+    cloud.batch_mode("container").await?;
     let id = api.scan(api.upload("container", &[(".dunlin.toml", config), ("app.py", &python)]).await?, None).await?;
-    let view = api.ended(&id).await?;
+    let view = api.ended(&id).await;
+    cloud.batch_mode("process").await?;
+    let view = view?;
     ensure!(view.status == "complete" && view.summary.as_ref().is_some_and(|s| s.findings > 0), "{view:#?}");
     let (job, _) = cloud.batch_jobs(&id).await?.into_iter().next().context("no batch job")?;
     let described = cloud.batch.describe_jobs().jobs(job).send().await?;

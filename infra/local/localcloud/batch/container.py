@@ -68,6 +68,8 @@ def remove_all(stack: str) -> None:
 class ContainerAttempt:
     """Runs the job definition's image with the job's command."""
 
+    kind = "container"
+
     def __init__(self, task: Task, stack: str, attempt: int, scratch: Path,
                  started: Callable[[int], None] = lambda pid: None):
         self._task = task

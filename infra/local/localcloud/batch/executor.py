@@ -76,6 +76,9 @@ class Outcome:
 class Attempt(Protocol):
     """One started process tree."""
 
+    # "container" or "process": shown in the task's ARN.
+    kind: str
+
     def start(self) -> None:
         """Start it, or raise StartFailure."""
 

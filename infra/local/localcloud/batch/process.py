@@ -37,6 +37,8 @@ def pump(stream: IO[bytes], write: Callable[[str], None]) -> threading.Thread:
 class ProcessAttempt:
     """Runs `<runner> <command...>` directly on this machine."""
 
+    kind = "process"
+
     def __init__(self, task: Task, runner: Path, base_environment: dict[str, str], scratch: Path,
                  started: Callable[[int], None] = lambda pid: None):
         self._task = task

@@ -246,7 +246,7 @@ class Scheduler:
             attempt = self.world.attempt(task, number)
             with self.lock:
                 job["container"]["logStreamName"] = stream
-                job["container"]["taskArn"] = f"arn:aws:ecs:local:task/{job['jobId']}-{number}"
+                job["container"]["taskArn"] = f"arn:aws:ecs:local:task/{attempt.kind}/{job['jobId']}-{number}"
                 job.pop("statusReason", None)
             self._move(job, "STARTING")
             attempt.start()

@@ -20,7 +20,7 @@ from localcloud.batch.executor import Attempt, Task
 from localcloud.batch.process import ProcessAttempt
 from localcloud.batch.resources import ClientError, Resources
 from localcloud.batch.scheduler import Scheduler
-from localcloud.settings import Settings
+from localcloud.settings import MODES, Settings
 
 logger = logging.getLogger("batch")
 _LOG_GROUP = "/aws/batch/job"
@@ -36,6 +36,7 @@ class EmulatorWorld:
 
     def __init__(self, settings: Settings, resources: Resources, started: Callable[[int], None]):
         self._settings = settings
+        self.mode = settings.batch_mode
         self._resources = resources
         self._started = started
 
@@ -78,7 +79,7 @@ class EmulatorWorld:
 
     def attempt(self, task: Task, number: int) -> Attempt:
         """A container where one can be had, else a process; a stack may insist on either."""
-        mode = self._settings.batch_mode
+        mode = self.mode
         if mode == "container" or (mode == "auto" and container.image_present(task.image)):
             return container.ContainerAttempt(task, self._settings.stack, number, self._settings.scratch, self._started)
         base = {"ENGINES_DIR": str(self._settings.engines)}
@@ -90,7 +91,8 @@ class Batch:
 
     def __init__(self, settings: Settings, started: Callable[[int], None]):
         self._resources = Resources(stub._compute_envs, stub._job_queues, stub._job_definitions, stub._jobs, _arn)
-        self.scheduler = Scheduler(EmulatorWorld(settings, self._resources, started))
+        self._world = EmulatorWorld(settings, self._resources, started)
+        self.scheduler = Scheduler(self._world)
         self.jobs = Jobs(self._resources, self.scheduler)
         resources, jobs = self._resources, self.jobs
         self._calls: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -111,6 +113,17 @@ class Batch:
             "terminatejob": jobs.terminate,
             "canceljob": jobs.cancel,
         }
+
+    @property
+    def mode(self) -> str:
+        """Whether attempts run as containers, as processes, or as what can be had."""
+        return self._world.mode
+
+    def set_mode(self, mode: str) -> None:
+        """For the attempts to come."""
+        if mode not in MODES:
+            raise ClientError(f"the mode must be one of {', '.join(MODES)}, not {mode!r}")
+        self._world.mode = mode
 
     def install(self) -> None:
         """Take over the stub's requests and its saved state."""

@@ -1,7 +1,7 @@
 """The launcher's own requests and its part in starting and closing, wrapped around the emulator's application.
 
-`GET /_dunlin/health`, `POST /_dunlin/save` and, for tests, `POST /_dunlin/batch/interrupt {"jobId": ...}`. They exist
-only here, on the loopback address; nothing in AWS answers them.
+`GET /_dunlin/health`, `POST /_dunlin/save` and, for tests, `POST /_dunlin/batch/interrupt {"jobId": ...}` and
+`POST /_dunlin/batch/mode {"mode": "container"}`. They exist only here, on the loopback address; nothing in AWS answers them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Application:
 
     async def _own(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         if (method, path) == ("GET", "/_dunlin/health"):
-            return 200, {"stack": self._settings.stack, "pid": os.getpid(), "batch": self._settings.batch_mode}
+            return 200, {"stack": self._settings.stack, "pid": os.getpid(), "batch": self._batch.mode}
         if (method, path) == ("POST", "/_dunlin/save"):
             emulator.save_all(emulator._build_persistence_save_dict())
             return 200, {"saved": True}
@@ -93,6 +93,12 @@ class Application:
             except (ClientError, ValueError, AttributeError) as error:
                 return 400, {"error": str(error)}
             return 200, {"interrupted": job}
+        if (method, path) == ("POST", "/_dunlin/batch/mode"):
+            try:
+                self._batch.set_mode(str(json.loads(body or b"{}").get("mode") or ""))
+            except (ClientError, ValueError, AttributeError) as error:
+                return 400, {"error": str(error)}
+            return 200, {"mode": self._batch.mode}
         return 404, {"error": f"there is no {method} {path}"}
 
 
