@@ -1,5 +1,4 @@
-//! The installed engines themselves: `python3 infra/local/engines.py install`, then
-//! `cargo test -p dunlin-engines --test installed -- --ignored`. `ENGINES_DIR` is where they are; `.local/engines` without it.
+//! The installed engines themselves. `make engines` installs them; `ENGINES_DIR` is where they are, `.local/engines` without it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -18,7 +17,9 @@ fn home() -> &'static Path {
 }
 
 fn engines() -> PathBuf {
-    env::var_os("ENGINES_DIR").map_or_else(|| home().join("../../.local/engines"), PathBuf::from)
+    let folder = env::var_os("ENGINES_DIR").map_or_else(|| home().join("../../.local/engines"), PathBuf::from);
+    assert!(folder.is_dir(), "no engines are installed at {}: run `make engines`", folder.display());
+    folder
 }
 
 /// Rule, path and line of every finding in the engine's own recorded source.
@@ -54,7 +55,6 @@ fn recorded(engine: &EngineManifest) -> BTreeSet<(String, String, Option<u32>)> 
 }
 
 #[test]
-#[ignore = "needs the engines installed"]
 fn engines_find_what_was_recorded() {
     for engine in catalog() {
         assert_eq!(found(engine, &[]), recorded(engine), "{}", engine.name);
@@ -62,7 +62,6 @@ fn engines_find_what_was_recorded() {
 }
 
 #[test]
-#[ignore = "needs the engines installed"]
 fn settings_of_the_repository_switch_nothing_off() {
     let settings = home().join("tests/repository_settings");
     for engine in catalog() {
