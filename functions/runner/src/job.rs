@@ -252,7 +252,8 @@ impl Reading {
                 self.output.report(self.manifest.report.max_bytes)
             }
         };
-        let selected = |path: &str| self.selector.selects(path);
+        // A pattern also matches paths that do not exist: only what was unpacked was given to the engine.
+        let selected = |path: &str| self.selector.selects(path) && self.scratch.source.join(path).is_file();
         let context = ReadContext { root: &self.scratch.source, selected: &selected };
         let mut report = dunlin_engines::read_report(self.manifest, open()?, &context).map_err(Error::Report)?;
         report.heed_log(self.manifest, &String::from_utf8_lossy(&std::fs::read(&self.stderr)?));

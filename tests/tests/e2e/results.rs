@@ -33,6 +33,10 @@ async fn an_upload_is_scanned_by_every_engine_that_has_something_to_read() -> Re
     let findings = api.findings(&scan).await?;
     let summary = view.summary.context("no summary")?;
     ensure!(summary.findings == findings.len() as u64 && summary.new == summary.findings, "{summary:?}");
+    for finding in &findings {
+        ensure!(files.iter().any(|(path, _)| *path == finding.path), "a place that was not uploaded: {finding:#?}");
+    }
+    ensure!(findings.iter().any(|f| f.engine == "zizmor" && f.path == ".github/workflows/ci.yml"), "zizmor found nothing");
     ensure!(findings.iter().any(|f| f.engine == "ruff" && f.path == "app.py" && f.start_line == Some(3)), "{findings:#?}");
     ensure!(findings.iter().any(|f| f.engine == "gitleaks" && f.path == "settings.py"), "the secret was not found");
 

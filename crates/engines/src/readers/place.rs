@@ -21,7 +21,23 @@ pub(crate) fn path(place: &RawPlace, context: &ReadContext<'_>) -> Option<String
     spellings
         .into_iter()
         .flatten()
-        .find_map(|spelling| relative(&spelling, &roots).filter(|path| (context.selected)(path)))
+        .find_map(|spelling| {
+            let path = relative(&spelling, &roots)?;
+            if (context.selected)(&path) {
+                return Some(path);
+            }
+            below_an_ancestor(&path, &roots).filter(|path| (context.selected)(path))
+        })
+}
+
+/// An engine that looks for the repository it is in may find one further up, and count paths from there.
+fn below_an_ancestor(path: &str, roots: &[&Path]) -> Option<String> {
+    roots.iter().find_map(|root| {
+        let root = normal(root.to_str()?)?;
+        let ends = root.match_indices('/').map(|(at, _)| &root[at + 1..]).chain([root.as_str()]);
+        ends.filter(|end| !end.is_empty())
+            .find_map(|end| path.strip_prefix(end)?.strip_prefix('/').map(str::to_owned))
+    })
 }
 
 fn has_scheme(uri: &str) -> bool {
@@ -111,6 +127,8 @@ mod tests {
             ("src/../a.py", None, "a.py"),
             ("/work/src-7/a.py", None, "a.py"),
             ("file:///work/src-7/a.py", None, "a.py"),
+            ("src-7/.github/workflows/ci.yml", None, ".github/workflows/ci.yml"),
+            ("work/src-7/a.py", None, "a.py"),
             ("file:/work/src-7/a.py", None, "a.py"),
             ("file://localhost/work/src-7/src/b%20c.py", None, "src/b c.py"),
             ("src/b%20c.py", None, "src/b c.py"),
