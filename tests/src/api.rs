@@ -26,7 +26,12 @@ pub struct Answer {
 impl Api {
     pub fn anonymous() -> Result<Self> {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { http, base: value("DUNLIN_API_URL")?, token: None, document: serde_json::from_str(&document_json())? })
+        Ok(Self {
+            http,
+            base: value("DUNLIN_API_URL")?,
+            token: None,
+            document: serde_json::from_str(&document_json())?,
+        })
     }
 
     /// Signed in as the demo user.
@@ -58,7 +63,8 @@ impl Api {
             .await?
             .json()
             .await?;
-        let token = answer["AuthenticationResult"]["IdToken"].as_str().with_context(|| format!("no token: {answer}"))?;
+        let token =
+            answer["AuthenticationResult"]["IdToken"].as_str().with_context(|| format!("no token: {answer}"))?;
         api.token = Some(token.to_owned());
         Ok(api)
     }
@@ -72,7 +78,13 @@ impl Api {
         self.send(Method::GET, path, None, &[]).await
     }
 
-    pub async fn send(&self, method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Result<Answer> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -102,11 +114,18 @@ impl Api {
         let Some(route) = ROUTES.iter().find(|r| r.method == method && matches(r.path, plain)) else { return Ok(()) };
         let responses = &self.document["paths"][route.path][method.to_lowercase()]["responses"];
         let documented = &responses[answer.status.to_string()];
-        ensure!(documented.is_object(), "{method} {path} answered {}, which is not documented: {}", answer.status, answer.body);
+        ensure!(
+            documented.is_object(),
+            "{method} {path} answered {}, which is not documented: {}",
+            answer.status,
+            answer.body
+        );
         let Some(content) = documented["content"].as_object().and_then(|c| c.values().next()) else { return Ok(()) };
         let schema = json!({ "$ref": "#/root", "root": content["schema"], "components": self.document["components"] });
-        let validator = jsonschema::validator_for(&schema).map_err(|e| anyhow::anyhow!("{method} {}: {e}", route.path))?;
-        let faults: Vec<String> = validator.iter_errors(&answer.body).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        let validator =
+            jsonschema::validator_for(&schema).map_err(|e| anyhow::anyhow!("{method} {}: {e}", route.path))?;
+        let faults: Vec<String> =
+            validator.iter_errors(&answer.body).map(|e| format!("{}: {e}", e.instance_path())).collect();
         ensure!(faults.is_empty(), "{method} {path} does not fit the document: {}", faults.join("; "));
         Ok(())
     }
@@ -159,7 +178,13 @@ impl Api {
     }
 
     /// Waits until `done` holds. A database that is waking up is waited for too.
-    pub async fn wait_for(&self, scan: &str, what: &str, limit: u64, done: impl Fn(&ScanView) -> bool) -> Result<ScanView> {
+    pub async fn wait_for(
+        &self,
+        scan: &str,
+        what: &str,
+        limit: u64,
+        done: impl Fn(&ScanView) -> bool,
+    ) -> Result<ScanView> {
         let path = format!("/v1/scans/{scan}");
         let mut last = String::new();
         let waited = wait::until(what, Duration::from_secs(limit), async || {

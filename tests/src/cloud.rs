@@ -58,7 +58,8 @@ impl Cloud {
     pub async fn batch_jobs(&self, scan: &str) -> Result<Vec<(String, String)>> {
         let mut jobs = Vec::new();
         for queue in ["spot", "ondemand"] {
-            let filter = aws_sdk_batch::types::KeyValuesPair::builder().name("JOB_NAME").values(format!("{scan}-*")).build();
+            let filter =
+                aws_sdk_batch::types::KeyValuesPair::builder().name("JOB_NAME").values(format!("{scan}-*")).build();
             let queue = format!("dunlin-{}-jobs-{queue}", value("DUNLIN_ENV")?);
             let page = self.batch.list_jobs().job_queue(queue).filters(filter).send().await?;
             for job in page.job_summary_list() {

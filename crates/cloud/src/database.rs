@@ -6,7 +6,10 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
     sign::v4,
 };
-use std::{str::FromStr, time::{Duration, SystemTime}};
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 /// `DATABASE_AUTH`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,8 +15,8 @@ pub use aws::Aws;
 pub use error::{CloudError, Kind};
 pub use objects::S3Objects;
 pub use ports::{
-    BatchJobs, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets, StartOutcome, UploadSlot, WorkflowState,
-    Workflows,
+    BatchJobs, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets, StartOutcome, UploadSlot,
+    WorkflowState, Workflows,
 };
 pub use queue::SqsQueue;
 pub use secrets::SecretsManager;

@@ -38,7 +38,9 @@ impl MemoryObjects {
     }
     fn check(&self, call: &'static str, key: &str) -> Result<(), CloudError> {
         match lock(&self.unavailable).as_deref() {
-            Some(prefix) if key.starts_with(prefix) => Err(CloudError::new(call, Kind::Unavailable, "made unavailable")),
+            Some(prefix) if key.starts_with(prefix) => {
+                Err(CloudError::new(call, Kind::Unavailable, "made unavailable"))
+            }
             _ => Ok(()),
         }
     }
@@ -89,7 +91,10 @@ impl ObjectStore for MemoryObjects {
     async fn presign_upload(&self, key: &str, bytes: u64, sha256: &str, _: Duration) -> Result<UploadSlot, CloudError> {
         Ok(UploadSlot {
             url: format!("memory://put/{key}"),
-            headers: vec![("content-length".into(), bytes.to_string()), ("x-amz-checksum-sha256".into(), sha256.into())],
+            headers: vec![
+                ("content-length".into(), bytes.to_string()),
+                ("x-amz-checksum-sha256".into(), sha256.into()),
+            ],
         })
     }
 }

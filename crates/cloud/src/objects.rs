@@ -96,14 +96,15 @@ impl ObjectStore for S3Objects {
             Ok(_) => Ok(PutOutcome::Created),
             Err(SdkError::ServiceError(e)) if e.err().code() == Some("PreconditionFailed") => Ok(PutOutcome::Exists),
             // Two conditional writes at once: S3 refuses one of them. The other one wins, so the key is taken.
-            Err(SdkError::ServiceError(e)) if e.err().code() == Some("ConditionalRequestConflict") => Ok(PutOutcome::Exists),
+            Err(SdkError::ServiceError(e)) if e.err().code() == Some("ConditionalRequestConflict") => {
+                Ok(PutOutcome::Exists)
+            }
             Err(e) => Err(CloudError::from_sdk("s3:PutObject", e)),
         }
     }
 
     async fn put_file(&self, key: &str, path: &Path, content_type: &str) -> Result<(), CloudError> {
-        let body =
-            ByteStream::from_path(path).await.map_err(|e| CloudError::new("s3:PutObject", Kind::Rejected, e))?;
+        let body = ByteStream::from_path(path).await.map_err(|e| CloudError::new("s3:PutObject", Kind::Rejected, e))?;
         self.client
             .put_object()
             .bucket(&self.bucket)

@@ -43,7 +43,13 @@ pub trait ObjectStore: Send + Sync {
     /// A PUT for one writer; with `only_new`, S3 answers 412 when the key is taken.
     async fn presign_put(&self, key: &str, only_new: bool, valid: Duration) -> Result<PresignedPut, CloudError>;
     /// A PUT for a caller's upload: exactly `bytes` long, with exactly this SHA-256 (hexadecimal).
-    async fn presign_upload(&self, key: &str, bytes: u64, sha256: &str, valid: Duration) -> Result<UploadSlot, CloudError>;
+    async fn presign_upload(
+        &self,
+        key: &str,
+        bytes: u64,
+        sha256: &str,
+        valid: Duration,
+    ) -> Result<UploadSlot, CloudError>;
 }
 
 /// One queue.

@@ -23,8 +23,14 @@ impl StepFunctions {
 #[async_trait]
 impl Workflows for StepFunctions {
     async fn start(&self, name: &str, input: &str) -> Result<StartOutcome, CloudError> {
-        let answer =
-            self.client.start_execution().state_machine_arn(&self.state_machine_arn).name(name).input(input).send().await;
+        let answer = self
+            .client
+            .start_execution()
+            .state_machine_arn(&self.state_machine_arn)
+            .name(name)
+            .input(input)
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(StartOutcome::Started),
             Err(SdkError::ServiceError(e)) if e.err().is_execution_already_exists() => Ok(StartOutcome::AlreadyExists),

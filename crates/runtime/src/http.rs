@@ -31,7 +31,9 @@ pub fn caller(request: &Request) -> Result<Caller, Problem> {
     let tenant = claim(TENANT_CLAIM)
         .ok_or_else(|| Problem::new(403, "no-organisation", "No organisation", "the token names no organisation"))?
         .parse()
-        .map_err(|_| Problem::new(403, "no-organisation", "No organisation", "the token's organisation is not valid"))?;
+        .map_err(|_| {
+            Problem::new(403, "no-organisation", "No organisation", "the token's organisation is not valid")
+        })?;
     let subject = claim("sub").ok_or_else(|| unauthorized("the token names no subject"))?.clone();
     Ok(Caller { tenant, subject })
 }
@@ -58,9 +60,8 @@ pub fn json_body<T: DeserializeOwned>(request: &Request, max_bytes: usize) -> Re
         return Err(Problem::invalid_field("", "the body is empty; a JSON object is needed"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
-        Problem::invalid_field(&pointer(e.path()), e.inner().to_string())
-    })?;
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|e| Problem::invalid_field(&pointer(e.path()), e.inner().to_string()))?;
     deserializer.end().map_err(|e| Problem::invalid_field("", e.to_string()))?;
     Ok(value)
 }
@@ -144,7 +145,11 @@ mod tests {
 
     #[test]
     fn a_token_without_a_usable_tenant_is_refused() {
-        for claims in [json!({ "sub": "u" }), json!({ "sub": "u", "custom:tenant": "../x" }), json!({ "sub": "u", "custom:tenant": "" })] {
+        for claims in [
+            json!({ "sub": "u" }),
+            json!({ "sub": "u", "custom:tenant": "../x" }),
+            json!({ "sub": "u", "custom:tenant": "" }),
+        ] {
             assert_eq!(caller(&request(claims.clone(), "{}")).unwrap_err().status, 403, "{claims}");
         }
         assert_eq!(caller(&request(json!({ "custom:tenant": "acme" }), "{}")).unwrap_err().status, 401);

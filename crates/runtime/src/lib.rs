@@ -1,6 +1,7 @@
-//! What every function needs: configuration, tracing, metrics, SQS batches, error names and the HTTP edge.
+//! What every function needs: configuration, tracing, metrics, SQS batches, error names, the time that is left and the HTTP edge.
 
 pub mod config;
+pub mod deadline;
 pub mod http;
 pub mod logging;
 pub mod metrics;
@@ -8,4 +9,5 @@ pub mod naming;
 pub mod sqs;
 
 pub use config::{ConfigError, Env};
+pub use deadline::time_left;
 pub use naming::{Named, diagnostic};

@@ -5,8 +5,9 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Call once, first thing in `main`. `LOG_LEVEL` takes tracing's filter syntax; the default is `info`.
 pub fn init(service: &'static str) {
-    let filter = EnvFilter::try_from_env("LOG_LEVEL")
-        .unwrap_or_else(|_| EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn,lambda_runtime=warn"));
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| {
+        EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn,lambda_runtime=warn")
+    });
     let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false).with_target(false);
     let installed = tracing_subscriber::registry().with(filter).with(json).try_init();
     if installed.is_ok() {

@@ -23,7 +23,9 @@ pub async fn handle(context: &Context, request: &Request) -> Response<Body> {
                 let unavailable = problem.status == 503;
                 let mut response = http::problem(problem, Some(&trace_id));
                 if unavailable {
-                    response.headers_mut().insert("retry-after", lambda_http::http::HeaderValue::from_static(RETRY_AFTER));
+                    response
+                        .headers_mut()
+                        .insert("retry-after", lambda_http::http::HeaderValue::from_static(RETRY_AFTER));
                 }
                 response
             }

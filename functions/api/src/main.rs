@@ -13,5 +13,6 @@ async fn main() -> Result<(), Error> {
     logging::init("api");
     let context = context::Context::from_env().await?;
     let context = &context;
-    run(service_fn(move |request: Request| async move { Ok::<_, Error>(handler::handle(context, &request).await) })).await
+    run(service_fn(move |request: Request| async move { Ok::<_, Error>(handler::handle(context, &request).await) }))
+        .await
 }

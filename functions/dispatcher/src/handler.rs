@@ -22,8 +22,8 @@ pub async fn handle(context: &Context, event: &SqsEvent) -> SqsBatchResponse {
 async fn start(context: &Context, record: &SqsMessage) -> Result<(), RecordFailure> {
     let body = record.body.as_deref().unwrap_or_default();
     // The body itself stays out of the log; the dead-letter queue keeps it.
-    let message: ScanMessage =
-        serde_json::from_str(body).map_err(|e| RecordFailure::new(names::BAD_MESSAGE, format!("not a scan message: {e}")))?;
+    let message: ScanMessage = serde_json::from_str(body)
+        .map_err(|e| RecordFailure::new(names::BAD_MESSAGE, format!("not a scan message: {e}")))?;
     if message.version != VERSION {
         let text = format!("version {} is not known here, only {VERSION}", message.version);
         return Err(RecordFailure::new(names::BAD_MESSAGE, text));

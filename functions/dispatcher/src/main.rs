@@ -11,6 +11,8 @@ async fn main() -> Result<(), Error> {
     logging::init("dispatcher");
     let context = context::Context::from_env().await?;
     let context = &context;
-    run(service_fn(move |event: LambdaEvent<_>| async move { Ok::<_, Error>(handler::handle(context, &event.payload).await) }))
-        .await
+    run(service_fn(move |event: LambdaEvent<_>| async move {
+        Ok::<_, Error>(handler::handle(context, &event.payload).await)
+    }))
+    .await
 }

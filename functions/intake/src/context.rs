@@ -25,8 +25,7 @@ impl Context {
         let path_style = env.optional("S3_FORCE_PATH_STYLE").unwrap_or(false);
         let batch_queues = env.list("BATCH_QUEUES");
         let egress_allow = env.optional("EGRESS_ALLOW").unwrap_or_default();
-        let (bucket, queue, machine, secrets_prefix) =
-            env.finish((|| Some((bucket?, queue?, machine?, prefix?)))())?;
+        let (bucket, queue, machine, secrets_prefix) = env.finish((|| Some((bucket?, queue?, machine?, prefix?)))())?;
         let aws = Aws::from_env(path_style).await;
         Ok(Self {
             objects: Arc::new(aws.objects(bucket)),

@@ -30,7 +30,9 @@ impl Faults {
 pub fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
-        Ok(text) if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(text.to_owned())),
+        Ok(text) if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(text.to_owned()))
+        }
         _ => Err(Problem::invalid_field("Idempotency-Key", "1 to 255 visible ASCII characters are allowed")),
     }
 }
@@ -92,7 +94,8 @@ fn engines(engines: Option<&[String]>, faults: &mut Faults) {
         if dunlin_engines::find(engine).is_none() {
             let known: Vec<_> = dunlin_engines::catalog().iter().map(|e| e.name.as_str()).collect();
             let given: String = engine.chars().take(60).collect();
-            faults.add(&format!("/engines/{n}"), format!("there is no engine {given:?}; there are {}", known.join(", ")));
+            faults
+                .add(&format!("/engines/{n}"), format!("there is no engine {given:?}; there are {}", known.join(", ")));
         } else if engines[..n].contains(engine) {
             faults.add(&format!("/engines/{n}"), "the engine is named twice");
         }
@@ -135,7 +138,11 @@ fn ref_name(name: &str) -> Result<(), &'static str> {
 
 fn commit_id(commit: &str) -> Result<(), &'static str> {
     let hex = commit.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if hex && matches!(commit.len(), 40 | 64) { Ok(()) } else { Err("a full commit id has 40 or 64 lower-case hexadecimal digits") }
+    if hex && matches!(commit.len(), 40 | 64) {
+        Ok(())
+    } else {
+        Err("a full commit id has 40 or 64 lower-case hexadecimal digits")
+    }
 }
 
 /// A URL that we may connect to: https, no credentials, and not by name or number an address that is not public. (What the
@@ -265,7 +272,8 @@ mod tests {
     #[test]
     fn refs_that_git_or_a_shell_would_misread_are_refused() {
         for bad in ["--upload-pack=id", "a..b", "a b", "a:b", "x.lock", "a//b", "@{1}", "", ".a", "a\u{7}"] {
-            let body = serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": bad } });
+            let body =
+                serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": bad } });
             assert_eq!(fields(body), ["/target/branch"], "{bad:?}");
         }
         let body = serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": "feature/x-1.2" } });

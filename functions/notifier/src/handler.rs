@@ -1,6 +1,10 @@
 //! Gives every channel its turn, each on its own: one that fails neither stops the others nor changes the scan.
 
-use crate::{channels::{Channel, Failure, Sent}, context::Context, error::Error};
+use crate::{
+    channels::{Channel, Failure, Sent},
+    context::Context,
+    error::Error,
+};
 use dunlin_contracts::steps::{Delivery, DeliveryOutcome, NotifierInput, NotifierOutput};
 use dunlin_core::keys;
 use dunlin_runtime::{

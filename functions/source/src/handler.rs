@@ -22,7 +22,7 @@ const RESERVE: Duration = Duration::from_secs(60);
 pub async fn handle(context: &Context, input: Value, deadline: SystemTime) -> Result<SnapshotRef, Error> {
     let input: SourceInput = serde_json::from_value(input).map_err(|e| Error::BadInput(e.to_string()))?;
     let span = logging::work_span("source", &input.scan.trace_id, &input.scan.scan_id.to_string());
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let left = time_left(deadline, SystemTime::now());
     run(context, &input, left.saturating_sub(RESERVE)).instrument(span).await
 }
 

@@ -58,12 +58,16 @@ async fn every_route_but_two_needs_a_token() -> Result<()> {
 #[tokio::test]
 async fn permissions_are_enforced() -> Result<()> {
     let cloud = Cloud::connect().await?;
-    let unsigned = reqwest::get(format!("{}/{}?list-type=2", value("AWS_ENDPOINT_URL")?, value("DATA_BUCKET")?)).await?;
+    let unsigned =
+        reqwest::get(format!("{}/{}?list-type=2", value("AWS_ENDPOINT_URL")?, value("DATA_BUCKET")?)).await?;
     ensure!(unsigned.status() == 403, "a request without a signature answered {}", unsigned.status());
     // The role of a function that sees no bucket.
     let role = format!("arn:aws:iam::000000000000:role/dunlin-{}-dispatcher", value("DUNLIN_ENV")?);
     let credentials = assume(&cloud, &role).await?;
-    let config = aws_sdk_s3::config::Builder::from(&cloud.config).credentials_provider(credentials).force_path_style(true).build();
+    let config = aws_sdk_s3::config::Builder::from(&cloud.config)
+        .credentials_provider(credentials)
+        .force_path_style(true)
+        .build();
     let denied = aws_sdk_s3::Client::from_conf(config).list_objects_v2().bucket(value("DATA_BUCKET")?).send().await;
     let code = denied.err().and_then(|e| e.raw_response().map(|r| r.status().as_u16())).context("it was allowed")?;
     ensure!(code == 403, "answered {code}");
@@ -88,12 +92,20 @@ async fn bad_requests_are_refused_with_the_field_that_is_wrong() -> Result<()> {
     for (body, field) in [
         (json!({ "target": { "type": "git", "url": "http://169.254.169.254/latest" } }), "/target/url"),
         (json!({ "target": { "type": "git", "url": "https://user:pw@github.com/a/b" } }), "/target/url"),
-        (json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": "--upload-pack=id" } }), "/target/branch"),
+        (
+            json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": "--upload-pack=id" } }),
+            "/target/branch",
+        ),
         (json!({ "target": { "type": "git", "url": "https://github.com/a/b" }, "engines": ["nessus"] }), "/engines/0"),
         (json!({ "target": { "type": "git", "url": "https://github.com/a/b" }, "color": 1 }), "/color"),
     ] {
         let answer = api.send(Method::POST, "/v1/scans", Some(body.clone()), &[]).await?;
-        ensure!(answer.status == 400 && answer.body["errors"][0]["field"] == field, "{body}: {} {}", answer.status, answer.body);
+        ensure!(
+            answer.status == 400 && answer.body["errors"][0]["field"] == field,
+            "{body}: {} {}",
+            answer.status,
+            answer.body
+        );
     }
     Ok(())
 }

@@ -19,7 +19,14 @@ impl Person {
         let person = Self { home: tempfile::tempdir()? };
         let mut child = person
             .command(Path::new("."))
-            .args(["login", "--endpoint", &value("DUNLIN_API_URL")?, "--username", &value("DEMO_USER")?, "--password-stdin"])
+            .args([
+                "login",
+                "--endpoint",
+                &value("DUNLIN_API_URL")?,
+                "--username",
+                &value("DEMO_USER")?,
+                "--password-stdin",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -32,7 +39,10 @@ impl Person {
 
     fn command(&self, folder: &Path) -> Command {
         // Built by `cargo build --workspace --bins`, which the stack's start does first.
-        let program = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("dunlin"))).unwrap_or_default();
+        let program = std::env::current_exe()
+            .ok()
+            .and_then(|exe| Some(exe.parent()?.parent()?.join("dunlin")))
+            .unwrap_or_default();
         let mut command = Command::new(program);
         command.current_dir(folder).env("DUNLIN_CONFIG", self.home.path().join("config.toml")).env("NO_COLOR", "1");
         command
@@ -90,7 +100,8 @@ fn exit_codes_say_what_happened() -> Result<()> {
 
     let (_keep, root) = work_tree(&[("app.py", &weak_python(1))])?;
     let _crash = dunlin_tests::engines::replace("ruff", "exit 99")?;
-    let (code, out, errors) = person.run(&root, &["scan", ".", "--no-progress", "--engines", "ruff", "--fail-on", "low"])?;
+    let (code, out, errors) =
+        person.run(&root, &["scan", ".", "--no-progress", "--engines", "ruff", "--fail-on", "low"])?;
     ensure!(code == 2, "incomplete: {code}\n{out}\n{errors}");
     Ok(())
 }
@@ -102,8 +113,8 @@ fn reports_are_written_where_they_are_wanted() -> Result<()> {
     for format in ["sarif", "json", "csv"] {
         let file = root.join(format!("../report.{format}"));
         let output = file.to_str().context("not utf-8")?;
-        let (code, out, errors) =
-            person.run(&root, &["scan", ".", "--no-progress", "--engines", "ruff", "--format", format, "--output", output])?;
+        let (code, out, errors) = person
+            .run(&root, &["scan", ".", "--no-progress", "--engines", "ruff", "--format", format, "--output", output])?;
         ensure!(code == 0, "{code}\n{out}\n{errors}");
         let report = fs::read_to_string(&file)?;
         ensure!(report.contains("app.py"), "{format}: {report}");

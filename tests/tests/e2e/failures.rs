@@ -47,15 +47,20 @@ async fn the_same_message_three_times_is_one_scan() -> Result<()> {
             .attribute_names(aws_sdk_sqs::types::QueueAttributeName::All)
             .send()
             .await?;
-        let count = |name: &str| attributes.attributes().and_then(|a| a.iter().find(|(k, _)| k.as_str() == name)).map(|(_, v)| v.clone());
-        let empty = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"].iter().all(|n| count(n).as_deref() == Some("0"));
+        let count = |name: &str| {
+            attributes.attributes().and_then(|a| a.iter().find(|(k, _)| k.as_str() == name)).map(|(_, v)| v.clone())
+        };
+        let empty = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            .iter()
+            .all(|n| count(n).as_deref() == Some("0"));
         Ok(empty.then_some(()))
     })
     .await?;
     ensure!(api.read(&id).await? == first);
     let database = cloud.database().await?;
     let scans: i64 = database.query_one("select count(*) from scans where id::text = $1", &[&id]).await?.get(0);
-    let findings: i64 = database.query_one("select count(*) from scan_findings where scan_id::text = $1", &[&id]).await?.get(0);
+    let findings: i64 =
+        database.query_one("select count(*) from scan_findings where scan_id::text = $1", &[&id]).await?.get(0);
     ensure!(scans == 1 && findings as u64 == first.summary.context("no summary")?.findings);
     Ok(())
 }

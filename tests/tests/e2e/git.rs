@@ -15,7 +15,8 @@ async fn a_commit_is_fetched_once_and_branches_tags_and_commits_can_be_named() -
     let first = repository.commit("main", &[("app.py", weak_python(1).as_bytes())]);
     let second = repository.commit("feature", &[("app.py", weak_python(2).as_bytes())]);
     let url = server.url_at("127.0.0.1", "shop");
-    let scan = async |target: serde_json::Value| -> Result<_> { api.ended(&api.scan(target, Some(&["ruff"])).await?).await };
+    let scan =
+        async |target: serde_json::Value| -> Result<_> { api.ended(&api.scan(target, Some(&["ruff"])).await?).await };
 
     let view = scan(json!({ "type": "git", "url": url })).await?;
     ensure!(view.status == "complete" && view.revision.as_deref() == Some(first.as_str()), "{view:#?}");
@@ -70,7 +71,11 @@ async fn what_cannot_be_fetched_is_told_in_a_sentence() -> Result<()> {
     ] {
         let view = api.ended(&api.scan(target.clone(), None).await?).await?;
         ensure!(view.status == "failed", "{target}: {view:#?}");
-        ensure!(view.reason.as_deref().is_some_and(|r| r.contains(words) && r.len() > 10), "{target}: {:?}", view.reason);
+        ensure!(
+            view.reason.as_deref().is_some_and(|r| r.contains(words) && r.len() > 10),
+            "{target}: {:?}",
+            view.reason
+        );
     }
     Ok(())
 }

@@ -29,7 +29,8 @@ async fn a_job_on_batch_finds_what_it_finds_on_lambda() -> Result<()> {
         // A comment of its own for each: the same input would be answered from the store.
         let text = format!("# {compute}\n{python}");
         let config = format!("engines = [\"ruff\"]\n[engine.ruff]\ncompute = \"{compute}\"\n");
-        let id = api.scan(api.upload("both computes", &[(".dunlin.toml", &config), ("app.py", &text)]).await?, None).await?;
+        let id =
+            api.scan(api.upload("both computes", &[(".dunlin.toml", &config), ("app.py", &text)]).await?, None).await?;
         let view = api.ended(&id).await?;
         let job = only_job(&view)?;
         ensure!(job.compute == compute && job.outcome.as_deref() == Some("assessed"), "{job:#?}");
@@ -45,7 +46,8 @@ async fn progress_is_seen_while_a_job_runs() -> Result<()> {
     let api = Api::demo().await?;
     let _slow = engines::replace("ruff", "sleep 4; exec \"$ORIGINAL\" \"$@\"")?;
     let id = start(&api, "progress", ON_BATCH, 1).await?;
-    let seen = api.wait_for(&id, "the job to run", 60, |v| v.jobs.first().is_some_and(|j| j.state == "running")).await?;
+    let seen =
+        api.wait_for(&id, "the job to run", 60, |v| v.jobs.first().is_some_and(|j| j.state == "running")).await?;
     ensure!(seen.status == "running" && only_job(&seen)?.compute == "batch", "{seen:#?}");
     ensure!(api.ended(&id).await?.status == "complete");
     Ok(())
@@ -112,7 +114,8 @@ async fn a_cancelled_scan_leaves_no_process() -> Result<()> {
     let marker = "86413.25";
     let _hang = engines::replace("ruff", &format!("sleep {marker} & sleep {marker}"))?;
     let id = start(&api, "cancelled", ON_BATCH, 1).await?;
-    wait::until("the engine to hang", Duration::from_secs(60), async || Ok((processes(marker)? >= 2).then_some(()))).await?;
+    wait::until("the engine to hang", Duration::from_secs(60), async || Ok((processes(marker)? >= 2).then_some(())))
+        .await?;
     for _ in 0..2 {
         let answer = api.send(Method::DELETE, &format!("/v1/scans/{id}"), None, &[]).await?;
         ensure!(answer.status == 202, "{} {}", answer.status, answer.body);

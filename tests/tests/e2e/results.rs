@@ -9,7 +9,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 const FILES: [(&str, &str); 3] = [
     ("web/index.js", "const run = (x) => eval(x);\nmodule.exports = run;\n"),
-    (".github/workflows/ci.yml", "on: pull_request_target\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - run: echo ${{ github.event.pull_request.title }}\n"),
+    (
+        ".github/workflows/ci.yml",
+        "on: pull_request_target\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - run: echo ${{ github.event.pull_request.title }}\n",
+    ),
     ("infra/main.tf", "resource \"aws_s3_bucket\" \"b\" {\n  bucket = \"b\"\n  acl    = \"public-read\"\n}\n"),
 ];
 
@@ -28,7 +31,9 @@ async fn an_upload_is_scanned_by_every_engine_that_has_something_to_read() -> Re
     for engine in ["ruff", "eslint", "gitleaks", "trivy", "zizmor"] {
         ensure!(engines.contains(engine), "{engine} did not run: {engines:?}");
     }
-    ensure!(view.jobs.iter().all(|job| job.state == "ended" && job.outcome.as_deref() == Some("assessed") && !job.cached));
+    ensure!(
+        view.jobs.iter().all(|job| job.state == "ended" && job.outcome.as_deref() == Some("assessed") && !job.cached)
+    );
 
     let findings = api.findings(&scan).await?;
     let summary = view.summary.context("no summary")?;
@@ -36,8 +41,14 @@ async fn an_upload_is_scanned_by_every_engine_that_has_something_to_read() -> Re
     for finding in &findings {
         ensure!(files.iter().any(|(path, _)| *path == finding.path), "a place that was not uploaded: {finding:#?}");
     }
-    ensure!(findings.iter().any(|f| f.engine == "zizmor" && f.path == ".github/workflows/ci.yml"), "zizmor found nothing");
-    ensure!(findings.iter().any(|f| f.engine == "ruff" && f.path == "app.py" && f.start_line == Some(3)), "{findings:#?}");
+    ensure!(
+        findings.iter().any(|f| f.engine == "zizmor" && f.path == ".github/workflows/ci.yml"),
+        "zizmor found nothing"
+    );
+    ensure!(
+        findings.iter().any(|f| f.engine == "ruff" && f.path == "app.py" && f.start_line == Some(3)),
+        "{findings:#?}"
+    );
     ensure!(findings.iter().any(|f| f.engine == "gitleaks" && f.path == "settings.py"), "the secret was not found");
 
     // A matched secret is nowhere: not in the API, not in a report, not in an object.
@@ -51,7 +62,8 @@ async fn an_upload_is_scanned_by_every_engine_that_has_something_to_read() -> Re
         ensure!(!text.contains(&secret), "the secret is in the {place}");
     }
     let sarif: Value = serde_json::from_str(&sarif)?;
-    let results: usize = sarif["runs"].as_array().context("no runs")?.iter().map(|r| r["results"].as_array().map_or(0, Vec::len)).sum();
+    let results: usize =
+        sarif["runs"].as_array().context("no runs")?.iter().map(|r| r["results"].as_array().map_or(0, Vec::len)).sum();
     ensure!(results == findings.len(), "{results} results in sarif, {} findings", findings.len());
     Ok(())
 }
@@ -118,7 +130,9 @@ async fn lists_filter_sort_and_page() -> Result<()> {
     let mut cursor = String::new();
     loop {
         let page = api.get(&format!("/v1/scans/{id}/findings?limit=3&sort=path{cursor}")).await?.body;
-        paged.extend(page["items"].as_array().context("no items")?.iter().map(|f| f["path"].as_str().unwrap_or("").to_owned()));
+        paged.extend(
+            page["items"].as_array().context("no items")?.iter().map(|f| f["path"].as_str().unwrap_or("").to_owned()),
+        );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
@@ -126,7 +140,10 @@ async fn lists_filter_sort_and_page() -> Result<()> {
     }
     ensure!(paged.len() == all.len() && paged.is_sorted(), "{paged:?}");
     let only = api.get(&format!("/v1/scans/{id}/findings?engine=ruff&path=app")).await?.body;
-    ensure!(only["items"].as_array().is_some_and(|i| !i.is_empty() && i.iter().all(|f| f["engine"] == "ruff")), "{only}");
+    ensure!(
+        only["items"].as_array().is_some_and(|i| !i.is_empty() && i.iter().all(|f| f["engine"] == "ruff")),
+        "{only}"
+    );
 
     let repository = api.get(&format!("/v1/repositories/{}", view.repository_id)).await?.body;
     ensure!(repository["latest"]["id"] == id && repository["name"] == "lists", "{repository}");
@@ -178,7 +195,12 @@ async fn a_webhook_hears_of_the_end_once_signed_and_with_the_same_trace() -> Res
     ensure!(event["specversion"] == "1.0" && event["data"]["status"] == "complete", "{event}");
     let signature = sign(
         created.body["signing_key"].as_str().context("no key")?,
-        &format!("{}.{}.{}", told.header("webhook-id").unwrap_or(""), told.header("webhook-timestamp").unwrap_or(""), told.body),
+        &format!(
+            "{}.{}.{}",
+            told.header("webhook-id").unwrap_or(""),
+            told.header("webhook-timestamp").unwrap_or(""),
+            told.body
+        ),
     )?;
     ensure!(told.header("webhook-signature") == Some(signature.as_str()), "{told:?}");
     Ok(())
@@ -200,7 +222,8 @@ async fn the_state_machine_carries_references() -> Result<()> {
     let python = weak_python(40);
     let id = api.scan(api.upload("references", &[("app.py", &python)]).await?, None).await?;
     api.ended(&id).await?;
-    let arn = format!("{}:{id}", dunlin_tests::cloud::value("STATE_MACHINE_ARN")?.replace(":stateMachine:", ":execution:"));
+    let arn =
+        format!("{}:{id}", dunlin_tests::cloud::value("STATE_MACHINE_ARN")?.replace(":stateMachine:", ":execution:"));
     let mut pages = cloud.workflows.get_execution_history().execution_arn(arn).into_paginator().send();
     let mut largest = 0;
     while let Some(page) = pages.next().await {

@@ -18,16 +18,13 @@ pub(crate) fn path(place: &RawPlace, context: &ReadContext<'_>) -> Option<String
     // Some engines percent-encode and some say they do and do not: the spelling which is a selected file is right.
     let spellings =
         if place.encoded || has_scheme(&joined) { vec![decode(&joined), Some(joined)] } else { vec![Some(joined)] };
-    spellings
-        .into_iter()
-        .flatten()
-        .find_map(|spelling| {
-            let path = relative(&spelling, &roots)?;
-            if (context.selected)(&path) {
-                return Some(path);
-            }
-            below_an_ancestor(&path, &roots).filter(|path| (context.selected)(path))
-        })
+    spellings.into_iter().flatten().find_map(|spelling| {
+        let path = relative(&spelling, &roots)?;
+        if (context.selected)(&path) {
+            return Some(path);
+        }
+        below_an_ancestor(&path, &roots).filter(|path| (context.selected)(path))
+    })
 }
 
 /// An engine that looks for the repository it is in may find one further up, and count paths from there.
@@ -35,8 +32,7 @@ fn below_an_ancestor(path: &str, roots: &[&Path]) -> Option<String> {
     roots.iter().find_map(|root| {
         let root = normal(root.to_str()?)?;
         let ends = root.match_indices('/').map(|(at, _)| &root[at + 1..]).chain([root.as_str()]);
-        ends.filter(|end| !end.is_empty())
-            .find_map(|end| path.strip_prefix(end)?.strip_prefix('/').map(str::to_owned))
+        ends.filter(|end| !end.is_empty()).find_map(|end| path.strip_prefix(end)?.strip_prefix('/').map(str::to_owned))
     })
 }
 

@@ -93,7 +93,8 @@ async fn another_organisations_ids_do_not_exist() {
     let scan = registered(&bench).await;
     let mut tried = 0;
     for route in ROUTES.iter().filter(|r| r.function == "api" && r.token && r.path.contains("{id}")) {
-        let id = if route.path.contains("repositories") { scan.repository_id.to_string() } else { scan.scan_id.to_string() };
+        let id =
+            if route.path.contains("repositories") { scan.repository_id.to_string() } else { scan.scan_id.to_string() };
         let path = route.path.replace("{id}", &id);
         assert_eq!(ask(&bench, &path, "", "other").await.0, 404, "{path} for another organisation");
         assert_ne!(ask(&bench, &path, "", "demo").await.0, 404, "{path} for its own");

@@ -59,10 +59,8 @@ pub async fn list(context: &Context, caller: &Caller, id: &str, mut query: Query
     };
     let page = query.page();
     query.finish()?;
-    let known = with_store(context, async |store| {
-        store.scan_findings(&caller.tenant, id, &filter, sort, &page).await
-    })
-    .await?;
+    let known =
+        with_store(context, async |store| store.scan_findings(&caller.tenant, id, &filter, sort, &page).await).await?;
     let nothing_yet = || Page::<FindingView> { items: Vec::new(), next_cursor: None };
     let findings =
         or_accepted(known, async { Ok(accepted(context, caller, id).await?.map(|_| nothing_yet())) }).await?;

@@ -38,6 +38,7 @@ fn not_registered_yet(message: ScanMessage) -> ScanView {
         started_at: None,
         ended_at: None,
         summary: None,
+        fail_on: None,
         warnings: Vec::new(),
         jobs: Vec::new(),
         trace_id: message.trace_id,

@@ -6,8 +6,7 @@ use dunlin_runtime::http;
 use lambda_http::{Body, Response};
 
 pub fn health(context: &Context) -> Response<Body> {
-    let health =
-        Health { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into(), auth: context.auth.clone() };
+    let health = Health { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into(), auth: context.auth.clone() };
     http::json(200, &health)
 }
 

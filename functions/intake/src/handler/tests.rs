@@ -73,7 +73,10 @@ async fn a_key_with_another_body_is_refused() {
     let mut other = event("create-scan.json");
     other["body"] = json!(r#"{"target":{"type":"git","url":"https://github.com/example/other"}}"#);
     let (status, problem, _) = send(&bench, &other).await;
-    assert_eq!((status, problem["type"].as_str().unwrap()), (422, "https://dunlin.dev/problems/idempotency-key-reused"));
+    assert_eq!(
+        (status, problem["type"].as_str().unwrap()),
+        (422, "https://dunlin.dev/problems/idempotency-key-reused")
+    );
     assert_eq!(bench.queue.sent().len(), 1);
 }
 

@@ -19,7 +19,12 @@ use time::OffsetDateTime;
 
 /// Accepts a scan. What was accepted is written down first and sent second: a caller that got no answer asks again with the
 /// same `Idempotency-Key`, and whatever was missing is done then.
-pub async fn create(context: &Context, caller: &Caller, request: &Request, trace_id: &str) -> Result<Response<Body>, Problem> {
+pub async fn create(
+    context: &Context,
+    caller: &Caller,
+    request: &Request,
+    trace_id: &str,
+) -> Result<Response<Body>, Problem> {
     let key = validate::idempotency_key(request)?;
     let body: ScanRequest = http::json_body(request, MAX_BODY_BYTES)?;
     let repository = validate::scan_request(&body, &context.egress_allow)?;

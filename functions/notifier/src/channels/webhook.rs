@@ -44,8 +44,8 @@ impl Channel for Webhook {
         })?;
         let Some(secret) = secret else { return Ok(Sent::NotConfigured) };
         // The parser's own message would quote the secret.
-        let settings: Settings =
-            serde_json::from_str(&secret).map_err(|_| Failure::ForGood("the webhook's secret is not readable".into()))?;
+        let settings: Settings = serde_json::from_str(&secret)
+            .map_err(|_| Failure::ForGood("the webhook's secret is not readable".into()))?;
         self.post(&settings, input, OffsetDateTime::now_utc()).await
     }
 }
@@ -64,7 +64,10 @@ impl Webhook {
             let value = value.parse().map_err(|_| Failure::ForGood(format!("{name} is not a header value")))?;
             headers.insert(name, value);
         }
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/cloudevents+json; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/cloudevents+json; charset=utf-8"),
+        );
         *request.body_mut() = Some(body.into());
         match self.egress.send(request).await {
             Ok(response) => verdict(response.status().as_u16()),

@@ -34,7 +34,8 @@ async fn receiver(statuses: &'static [u16]) -> (u16, mpsc::UnboundedReceiver<Str
                 let n = stream.read(&mut buffer).await.unwrap();
                 text.push_str(&String::from_utf8_lossy(&buffer[..n]));
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+                let length =
+                    head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
                 if body.len() >= length.unwrap().parse::<usize>().unwrap() {
                     break;
                 }
@@ -77,7 +78,10 @@ async fn the_same_event_twice_is_told_once_and_signed() {
         let line = head.lines().find(|l| l.to_lowercase().starts_with(&format!("{name}: "))).unwrap();
         line.split_once(": ").unwrap().1.to_owned()
     };
-    assert_eq!(header("webhook-signature"), sign(KEY, &header("webhook-id"), &header("webhook-timestamp"), body).unwrap());
+    assert_eq!(
+        header("webhook-signature"),
+        sign(KEY, &header("webhook-id"), &header("webhook-timestamp"), body).unwrap()
+    );
     let event: Value = serde_json::from_str(body).unwrap();
     assert_eq!(event["specversion"], "1.0");
     assert_eq!(event["data"]["status"], "complete");

@@ -1,0 +1,35 @@
+//! What is left of an invocation's time.
+
+use std::time::{Duration, SystemTime};
+
+/// No point in time of an invocation is this early.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Until Lambda ends the invocation. Lambda tells the point in time; `cargo lambda watch` tells the milliseconds that are
+/// left, which read as a point in time are minutes after midnight of 1 January 1970.
+pub fn time_left(deadline: SystemTime, now: SystemTime) -> Duration {
+    match deadline.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(left) if left > Duration::ZERO && left < DAY => left,
+        _ => deadline.duration_since(now).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_in_time_and_a_duration_are_told_apart() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_167_000);
+        let seconds = Duration::from_secs;
+        for (deadline, left) in [
+            (now + seconds(300), seconds(300)),
+            (now, seconds(0)),
+            (now - seconds(1), seconds(0)),
+            (SystemTime::UNIX_EPOCH + seconds(600), seconds(600)),
+            (SystemTime::UNIX_EPOCH, seconds(0)),
+        ] {
+            assert_eq!(time_left(deadline, now), left, "{deadline:?}");
+        }
+    }
+}
