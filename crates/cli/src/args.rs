@@ -14,8 +14,8 @@ Examples:
   dunlin scan . --fail-on high --format sarif --output results.sarif
 
 Exit codes:
-  0  done, and no finding at or above --fail-on
-  1  findings at or above --fail-on
+  0  done, and no finding at or above --fail-on (or fail_on of the repository's .dunlin.toml)
+  1  findings at or above it
   2  the scan is incomplete: partial, cancelled, or not ended yet
   3  error";
 
@@ -124,7 +124,8 @@ pub struct Scan {
 /// How a result is told.
 #[derive(Debug, ClapArgs)]
 pub struct ResultArgs {
-    /// Exit with 1 when there are findings of this severity or a higher one
+    /// Exit with 1 when there are findings of this severity or a higher one [default: `fail_on` of the repository's
+    /// .dunlin.toml]
     #[arg(long, value_name = "SEVERITY")]
     pub fail_on: Option<Threshold>,
     /// What to print

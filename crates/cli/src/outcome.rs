@@ -7,7 +7,7 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     Clean = 0,
-    /// Findings at or above `--fail-on`.
+    /// Findings at or above the threshold.
     Findings = 1,
     /// The scan is partial or cancelled, or has not ended: what it did not look at may hold anything.
     Incomplete = 2,
@@ -39,8 +39,9 @@ pub fn has_ended(scan: &ScanView) -> bool {
     state(scan).is_some_and(ScanState::is_end)
 }
 
-/// What a scan means for whoever asked.
-pub fn judge(scan: &ScanView, fail_on: Option<Severity>) -> Outcome {
+/// What a scan means for whoever asked. The threshold is theirs, else that of the repository's `.dunlin.toml`.
+pub fn judge(scan: &ScanView, asked: Option<Severity>) -> Outcome {
+    let fail_on = asked.or(scan.fail_on);
     match state(scan) {
         Some(ScanState::Failed) => Outcome::Error,
         Some(ScanState::Complete) => match (fail_on, &scan.summary) {
@@ -81,6 +82,26 @@ mod tests {
         ];
         for (scan, fail_on, expected) in table {
             assert_eq!(judge(&scan, fail_on), expected, "{} with {fail_on:?}", scan.status);
+        }
+    }
+
+    #[test]
+    fn the_owners_threshold_holds_until_somebody_asks_for_another() {
+        let owned = |status: &str, fail_on| ScanView {
+            fail_on: Some(fail_on),
+            ..sample::scan_with(status, &[(Severity::High, 1), (Severity::Info, 4)])
+        };
+        let table = [
+            (owned("complete", Severity::High), None, Outcome::Findings),
+            (owned("complete", Severity::Info), None, Outcome::Findings),
+            (owned("complete", Severity::Critical), None, Outcome::Clean),
+            (owned("complete", Severity::High), Some(Severity::Critical), Outcome::Clean),
+            (owned("complete", Severity::Critical), Some(Severity::High), Outcome::Findings),
+            (owned("partial", Severity::High), None, Outcome::Incomplete),
+            (owned("failed", Severity::High), None, Outcome::Error),
+        ];
+        for (scan, asked, expected) in table {
+            assert_eq!(judge(&scan, asked), expected, "{} of {:?} with {asked:?}", scan.status, scan.fail_on);
         }
     }
 

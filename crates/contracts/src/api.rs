@@ -137,6 +137,10 @@ pub struct ScanView {
     /// Set when the scan has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
+    /// `fail_on` of the repository's `.dunlin.toml`: the lowest severity that makes a check fail, when its owner names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub fail_on: Option<Severity>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Empty until the scan is planned; left out of lists.

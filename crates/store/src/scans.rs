@@ -62,7 +62,7 @@ impl Store {
         if now.ended {
             return Ok(now);
         }
-        describe_scan(&tx, scan, snapshot, &plan.warnings).await?;
+        describe_scan(&tx, scan, snapshot, plan).await?;
         insert_jobs(&tx, plan).await?;
         let standing = standing(&tx, &scan.tenant, scan.scan_id).await?;
         tx.commit().await?;
@@ -149,12 +149,12 @@ pub(crate) async fn describe_scan(
     tx: &Transaction<'_>,
     scan: &ScanMessage,
     snapshot: &SnapshotRef,
-    warnings: &[String],
+    plan: &Plan,
 ) -> Result<(), StoreError> {
-    let warnings: Vec<_> = warnings.iter().map(|w| text(w)).collect();
+    let warnings: Vec<_> = plan.warnings.iter().map(|w| text(w)).collect();
     tx.execute(
         "update scans set state = 'running', started_at = coalesce(started_at, now()),
-             track = $3, revision = $4, committed_at = $5, warnings = $6
+             track = $3, revision = $4, committed_at = $5, warnings = $6, fail_on = $7
          where tenant = $1 and id = $2 and state in ('accepted', 'running')",
         &[
             &scan.tenant.as_str(),
@@ -163,6 +163,7 @@ pub(crate) async fn describe_scan(
             &text(&snapshot.revision),
             &snapshot.committed_at,
             &warnings,
+            &plan.fail_on.map(values::rank),
         ],
     )
     .await?;

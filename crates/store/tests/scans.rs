@@ -1,6 +1,8 @@
 //! The life of a scan in a real Postgres: it ends once, whoever comes late or twice.
 
+use dunlin_contracts::plan::Plan;
 use dunlin_core::{
+    finding::Severity,
     job::{Compute, JobState},
     scan::ScanState,
 };
@@ -62,6 +64,23 @@ async fn a_scan_ends_once_and_its_waiting_jobs_end_with_it() {
     }
     assert_eq!(store.register_scan(&scan, true).await.unwrap().state, ScanState::Failed);
     assert_eq!(db.dump().await, before);
+}
+
+#[tokio::test]
+async fn what_the_owner_fails_on_is_told_with_the_scan() {
+    let db = TestDatabase::new().await;
+    let mut store = db.store().await;
+    for (minute, fail_on) in [(1, None), (2, Some(Severity::Info)), (3, Some(Severity::High))] {
+        let scan = fixtures::scan("acme", minute);
+        let snapshot = fixtures::snapshot(&scan, minute);
+        let plan = Plan { fail_on, ..fixtures::plan(&scan, &snapshot, &["ruff"]) };
+        store.register_scan(&scan, false).await.unwrap();
+        store.record_plan(&scan, &snapshot, &plan).await.unwrap();
+        let view = store.scan(&scan.tenant, scan.scan_id).await.unwrap().unwrap();
+        assert_eq!(view.fail_on, fail_on);
+        let list = store.list_scans(&scan.tenant, &ScanFilter::default(), &PageRequest::first(1)).await.unwrap();
+        assert_eq!((list.items[0].id, list.items[0].fail_on), (view.id, fail_on));
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,15 @@ pub async fn tell(api: &Api, scan: &ScanView, result: &ResultArgs, terminal: &Te
             terminal.note(render::scan::conclusion(scan, &links, terminal.err).trim_end());
         }
     }
-    let judged = outcome::judge(scan, result.fail_on.map(Into::into));
+    let asked = result.fail_on.map(Into::into);
+    let judged = outcome::judge(scan, asked);
+    if let (Outcome::Findings, None, Some(least)) = (judged, asked, scan.fail_on) {
+        // Nobody asked on the command line, so the exit code needs a reason.
+        terminal.note(&format!(
+            "findings of severity {} or higher: fail_on in the repository's .dunlin.toml",
+            least.as_str()
+        ));
+    }
     if judged == Outcome::Error {
         let reason = scan.reason.as_deref().unwrap_or("the server gives no reason");
         terminal.error(&anyhow!("the scan failed: {reason}"));

@@ -31,6 +31,7 @@ pub fn scan_with(status: &str, by_severity: &[(Severity, u64)]) -> ScanView {
             jobs_cached: 0,
             jobs_incomplete: 0,
         }),
+        fail_on: None,
         warnings: Vec::new(),
         jobs: Vec::new(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),

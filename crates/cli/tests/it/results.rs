@@ -48,6 +48,23 @@ fn the_exit_code_says_how_it_ended() {
 }
 
 #[test]
+fn the_owners_threshold_decides_the_exit_code_unless_the_flag_does() {
+    let end = ScanView { fail_on: Some(Severity::High), ..scan_with("complete", &[(Severity::High, 1)]) };
+    let why = "findings of severity high or higher: fail_on in the repository's .dunlin.toml";
+    for (options, code, told) in
+        [(&[][..], 1, true), (&["--fail-on", "critical"], 0, false), (&["--fail-on", "low"], 1, false)]
+    {
+        let world = World::new();
+        world.script(|script| script.looks = vec![look(end.clone())]);
+        for start in [&["scan", TARGET][..], &["show", &SCAN.to_string()], &["show", &SCAN.to_string(), "--follow"]] {
+            let run = world.run(&[start, options].concat());
+            assert_eq!(run.code, code, "{start:?} {options:?}: {}", run.err);
+            assert_eq!(run.err.contains(why), told, "{start:?} {options:?}: {}", run.err);
+        }
+    }
+}
+
+#[test]
 fn progress_is_told_in_lines_where_there_is_no_terminal() {
     let world = World::new();
     let with = |status: &str, job: JobView| ScanView { jobs: vec![job], ..scan(status) };

@@ -195,6 +195,7 @@ pub fn scan(status: &str) -> ScanView {
         started_at: None,
         ended_at: ended.then_some(datetime!(2026-11-20 10:00:12 UTC)),
         summary: ended.then(Summary::default),
+        fail_on: None,
         warnings: Vec::new(),
         jobs: Vec::new(),
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),

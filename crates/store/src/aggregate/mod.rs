@@ -160,7 +160,7 @@ impl Aggregated<'_> {
         let Self { tx, input, decided, summary } = self;
         let scan = input.scan;
         let (tenant, id) = (scan.tenant.as_str(), scan.scan_id.as_uuid());
-        scans::describe_scan(&tx, scan, input.snapshot, &input.plan.warnings).await?;
+        scans::describe_scan(&tx, scan, input.snapshot, input.plan).await?;
         let value = serde_json::to_value(&summary).map_err(|e| StoreError::Invalid(e.to_string()))?;
         let ended = tx
             .execute(

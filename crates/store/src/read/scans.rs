@@ -5,7 +5,7 @@ use super::{
 use crate::{
     Store, StoreError,
     aggregate::summary_of,
-    values::{unsigned, unsigned32},
+    values::{severity, unsigned, unsigned32},
 };
 use dunlin_contracts::api::{JobView, Page, ScanView};
 use dunlin_core::{RepositoryId, ScanId, TenantId, scan::ScanState};
@@ -14,7 +14,7 @@ use tokio_postgres::{Row, types::ToSql};
 
 /// Columns of a [`ScanView`], from `scans s` and `repositories r`.
 pub(super) const SCAN_COLUMNS: &str = "s.id, s.repository_id, r.name as repository, s.state, s.reason, s.track, s.revision, \
-     s.requested_by, s.accepted_at, s.started_at, s.ended_at, s.summary, s.warnings, s.trace_id";
+     s.requested_by, s.accepted_at, s.started_at, s.ended_at, s.summary, s.fail_on, s.warnings, s.trace_id";
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanFilter {
@@ -109,6 +109,7 @@ pub(super) fn scan_view(row: &Row) -> Result<ScanView, StoreError> {
         started_at: row.get("started_at"),
         ended_at: row.get("ended_at"),
         summary: summary_of(row.get("summary"))?,
+        fail_on: row.get::<_, Option<i16>>("fail_on").map(severity).transpose()?,
         warnings: row.get("warnings"),
         jobs: Vec::new(),
         trace_id: row.get("trace_id"),
