@@ -38,8 +38,7 @@ fn absolute_target(path: &Path) -> Result<PathBuf> {
 impl Drop for Replaced {
     fn drop(&mut self) {
         // `rename` takes the script's place in one step.
-        if let Err(error) = fs::rename(&self.original, &self.program) {
-            eprintln!("{} could not be put back: {error}", self.program.display());
-        }
+        // Where it fails, the next `replace` puts the original back first.
+        let _ = fs::rename(&self.original, &self.program);
     }
 }

@@ -6,6 +6,7 @@ mod command_line;
 mod containers;
 mod failures;
 mod git;
+mod invoke;
 mod jobs;
 mod queues;
 mod results;
