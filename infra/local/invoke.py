@@ -19,65 +19,32 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from localcloud import processes, tools  # noqa: E402
+from localcloud import processes, samples, tools  # noqa: E402
 from localcloud.console import say  # noqa: E402
 from localcloud.services import Emulator  # noqa: E402
-from localcloud.stack import ACCOUNT, REGION, REPOSITORY, Problem, Stack  # noqa: E402
+from localcloud.stack import REGION, REPOSITORY, Problem, Stack  # noqa: E402
 
 _COMPILE_SECONDS = 900
 
 
-def event_file(function: str, event: str) -> Path:
-    """The sample event, or a Problem that lists those there are."""
-    folder = REPOSITORY / "events" / function
-    file = folder / f"{event}.json"
-    if not file.is_file():
-        there = ", ".join(sorted(entry.stem for entry in folder.glob("*.json"))) or "none"
-        raise Problem(f"there is no event {event!r} for {function!r}; there are: {there}")
-    return file
-
-
-def seed(stack: Stack, event: Path) -> None:
-    """Put what the event refers to into the data bucket: every file below `<event>.objects/`, its path as its key."""
-    from localcloud import aws
-
-    folder = event.with_suffix(".objects")
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    if not files:
-        return
-    bucket = aws.client(stack, "s3")
-    for file in files:
-        key = str(file.relative_to(folder))
-        bucket.put_object(Bucket=f"dunlin-{stack.environment}-data-{ACCOUNT}", Key=key, Body=file.read_bytes())
-        say(f"put {key}")
-
-
-def function_environment(stack: Stack, function: str) -> dict[str, str]:
+def function_environment(stack: Stack, name: str) -> dict[str, str]:
     """The variables the function has in the stack, and the emulator's own credentials."""
     from localcloud import aws
 
-    client = aws.client(stack, "lambda")
-    prefix = f"dunlin-{stack.environment}-{function}"
-    pages = client.get_paginator("list_functions").paginate()
-    found = sorted(f["FunctionName"] for page in pages for f in page["Functions"])
-    # There is one runner per engine; any of them will do, as the event names the engine.
-    name = next((name for name in found if name == prefix or name.startswith(f"{prefix}-")), None)
-    if name is None:
-        raise Problem(f"the {stack.name} stack has no function {function!r}: run `make up`")
-    variables: dict[str, str] = client.get_function_configuration(FunctionName=name).get("Environment", {}).get(
-        "Variables", {})
+    configuration = aws.client(stack, "lambda").get_function_configuration(FunctionName=name)
+    variables: dict[str, str] = configuration.get("Environment", {}).get("Variables", {})
     return {**variables, "AWS_ENDPOINT_URL": stack.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
-def invoke(stack: Stack, function: str, event: Path) -> str:
+def invoke(function: str, event: Path, variables: dict[str, str]) -> str:
     """Compile, start, send, stop; answers what the function said."""
     program = tools.cargo_lambda() / "cargo-lambda"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment = {**kept, **function_environment(stack, function), "PATH": f"{program.parent}:{kept.get('PATH', '')}"}
+    environment = {**kept, **variables, "PATH": f"{program.parent}:{kept.get('PATH', '')}"}
     with tempfile.TemporaryFile("w+") as log:
         watch = subprocess.Popen(
             [program, "lambda", "watch", "--ignore-changes", "--wait", "--invoke-address", "127.0.0.1",
@@ -124,16 +91,20 @@ def main() -> int:
     parser.add_argument("--stack", default=os.environ.get("STACK", "dev"))
     arguments = parser.parse_args()
     try:
-        event = event_file(arguments.function, arguments.event)
+        samples.event_file(arguments.function, arguments.event)
         python = tools.ensure_venv()
         if Path(sys.prefix).resolve() != python.parent.parent.resolve():
             os.execv(python, [str(python), *sys.argv])
         stack = Stack.of(arguments.stack)
         if not Emulator(stack).healthy():
             raise Problem(f"the {stack.name} stack is down: run `make up`")
+        content = samples.Samples(stack).prepare(arguments.function, arguments.event)
+        variables = function_environment(stack, samples.function_name(stack, arguments.function))
         say(f"{arguments.function} on events/{arguments.function}/{arguments.event}.json")
-        seed(stack, event)
-        answer = invoke(stack, arguments.function, event)
+        with tempfile.TemporaryDirectory() as folder:
+            event = Path(folder) / f"{arguments.event}.json"
+            event.write_text(json.dumps(content))
+            answer = invoke(arguments.function, event, variables)
         try:
             print(json.dumps(json.loads(answer), indent=2))
         except ValueError:

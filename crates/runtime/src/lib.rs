@@ -1,4 +1,4 @@
-//! What every function needs: configuration, tracing, metrics, SQS batches, error names, the time that is left and the HTTP edge.
+//! What every function needs: configuration, tracing, metrics, SQS batches, error names, the time left and the HTTP edge.
 
 pub mod config;
 pub mod deadline;

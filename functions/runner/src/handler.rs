@@ -2,7 +2,7 @@
 
 use crate::{context::Context, error::Error, job};
 use dunlin_contracts::steps::{RunnerInput, RunnerOutput};
-use dunlin_runtime::{diagnostic, logging};
+use dunlin_runtime::{diagnostic, logging, time_left};
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ const RESERVE: Duration = Duration::from_secs(6);
 pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<RunnerOutput, Diagnostic> {
     let input: RunnerInput =
         serde_json::from_value(event.payload).map_err(|error| diagnostic(&Error::BadInput(error.to_string())))?;
-    let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    let left = time_left(event.context.deadline(), SystemTime::now());
     let span = logging::work_span("runner", &input.trace_id, &input.scan_id.to_string());
     run(context, &input, left).instrument(span).await.map_err(|error| diagnostic(&error))
 }

@@ -10,6 +10,7 @@ use dunlin_core::{UploadId, keys};
 use dunlin_runtime::{
     logging,
     metrics::{self, Unit},
+    time_left,
 };
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime};
