@@ -20,6 +20,10 @@ pub struct Plan {
     /// Commit id or tree digest.
     pub revision: String,
     pub jobs: Vec<PlannedJob>,
+    /// Engines that may run by request and owner, and select no file: nothing is left of what they found. One that was left out
+    /// by name has not looked and is not here.
+    #[serde(default)]
+    pub nothing_to_read: Vec<String>,
     /// What people should know: an invalid `.dunlin.toml` with line and column, files left out of the snapshot ...
     pub warnings: Vec<String>,
     /// `fail_on` of `.dunlin.toml`, when it is set there.

@@ -152,9 +152,11 @@ pub(crate) async fn describe_scan(
     plan: &Plan,
 ) -> Result<(), StoreError> {
     let warnings: Vec<_> = plan.warnings.iter().map(|w| text(w)).collect();
+    let nothing_to_read: Vec<_> = plan.nothing_to_read.iter().map(|engine| text(engine)).collect();
     tx.execute(
         "update scans set state = 'running', started_at = coalesce(started_at, now()),
-             track = $3, revision = $4, committed_at = $5, warnings = $6, fail_on = $7
+             track = $3, revision = $4, committed_at = $5, warnings = $6, fail_on = $7,
+             nothing_to_read = $8
          where tenant = $1 and id = $2 and state in ('accepted', 'running')",
         &[
             &scan.tenant.as_str(),
@@ -164,6 +166,7 @@ pub(crate) async fn describe_scan(
             &snapshot.committed_at,
             &warnings,
             &plan.fail_on.map(values::rank),
+            &nothing_to_read,
         ],
     )
     .await?;

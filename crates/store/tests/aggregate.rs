@@ -129,6 +129,38 @@ async fn an_engine_that_was_not_planned_closes_nothing() {
 }
 
 #[tokio::test]
+async fn an_engine_with_nothing_left_to_read_closes_what_it_had_found() {
+    let mut world = World::new().await;
+    let (script, flow) = (finding("ruff", "S1", "a.py", 3, "x"), finding("zizmor", "unpinned", "ci.yml", 3, "y"));
+    let both = Run::of("ruff").found([script.clone()]).and(Run::of("zizmor").found([flow.clone()]));
+    world.scan(1, both.clone()).await;
+    let summary = world.scan(2, Run::of("ruff").found([script]).nothing_to_read_for("zizmor")).await;
+    assert_eq!((summary.findings, summary.fixed, summary.jobs, summary.jobs_incomplete), (1, 1, 1, 0));
+    assert_eq!((world.state_of("a.py").await, world.state_of("ci.yml").await), ("open".into(), "fixed".into()));
+    // The file is there again, and so is the finding.
+    assert_eq!(world.scan(3, both).await.new, 0);
+    assert_eq!(world.state_of("ci.yml").await, "reopened");
+}
+
+#[tokio::test]
+async fn a_newer_commit_without_its_files_has_closed_what_an_older_one_brings() {
+    let mut world = World::new().await;
+    let late = || Run::of("ruff").found([finding("ruff", "S1", "a.py", 3, "x")]);
+    world.scan(10, Run::of("zizmor").nothing_to_read_for("ruff")).await;
+    let summary = world.scan(5, late()).await;
+    assert_eq!((summary.new, summary.fixed), (1, 0));
+    assert_eq!(world.all_states().await, ["fixed"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_has_a_job_is_judged_by_it_alone() {
+    let mut world = World::new().await;
+    world.scan(1, Run::of("ruff").found([finding("ruff", "S1", "a.py", 3, "x")])).await;
+    world.scan(2, Run::of("ruff").outcome(Failed).nothing_to_read_for("ruff")).await;
+    assert_eq!(world.all_states().await, ["open"]);
+}
+
+#[tokio::test]
 async fn the_newest_commit_decides_and_not_the_newest_arrival() {
     let mut world = World::new().await;
     let (kept, gone) = (finding("ruff", "S1", "a.py", 3, "x"), finding("ruff", "S1", "b.py", 3, "y"));

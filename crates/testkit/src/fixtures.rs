@@ -75,6 +75,7 @@ pub fn plan(scan: &ScanMessage, snapshot: &SnapshotRef, engines: &[&str]) -> Pla
         repository_id: scan.repository_id,
         revision: snapshot.revision.clone(),
         jobs,
+        nothing_to_read: Vec::new(),
         warnings: Vec::new(),
         fail_on: None,
     }

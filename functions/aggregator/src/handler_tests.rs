@@ -1,7 +1,7 @@
 use super::*;
 use dunlin_cloud::{ObjectStore, memory::MemoryObjects};
 use dunlin_contracts::{api::ScanView, plan::PlannedJob, steps::StepError};
-use dunlin_core::{finding::Finding, job::JobOutcome, manifest::ResultLine};
+use dunlin_core::{ScanId, finding::Finding, job::JobOutcome, manifest::ResultLine};
 use dunlin_runtime::Named;
 use dunlin_store::DatabaseConfig;
 use dunlin_testkit::{
@@ -29,6 +29,18 @@ impl World {
         let world = Self { context, objects, db, input, plan };
         world.put(&world.input.plan_key, serde_json::to_vec(&world.plan).unwrap()).await;
         world
+    }
+
+    /// A scan of the same track, a day later.
+    async fn next_commit(&mut self, engines: &[&str], nothing_to_read: Vec<String>) {
+        let (scan, snapshot) = (&mut self.input.scan, &mut self.input.snapshot);
+        scan.scan_id = ScanId::derived(&scan.tenant, "the next commit");
+        scan.accepted_at += Duration::from_secs(86_400);
+        snapshot.committed_at += Duration::from_secs(86_400);
+        self.input.plan_key = keys::plan(&scan.tenant, scan.scan_id);
+        self.plan = Plan { nothing_to_read, ..fixtures::plan(scan, snapshot, engines) };
+        self.input.job_ends.truncate(engines.len());
+        self.put(&self.input.plan_key, serde_json::to_vec(&self.plan).unwrap()).await;
     }
 
     async fn put(&self, key: &str, body: Vec<u8>) {
@@ -124,6 +136,25 @@ async fn everything_assessed_is_complete() {
     let json: Value = serde_json::from_str(&world.report("json").await).unwrap();
     assert_eq!((json["count"].as_u64(), json["scan"]["state"].as_str()), (Some(2), Some("complete")));
     assert_eq!(world.report("csv").await.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn what_an_engine_found_is_closed_when_nothing_is_left_to_read_and_kept_when_it_was_left_out() {
+    for (nothing_to_read, fixed, open) in [(vec!["zizmor".to_owned()], 1, 2), (Vec::new(), 0, 3)] {
+        let mut world = World::new().await;
+        everything_ran(&mut world);
+        world.put_result(0, JobOutcome::Assessed, &two()).await;
+        world.put_result(1, JobOutcome::Assessed, &[finding("zizmor", "unpinned", "ci.yml", 3, "uses")]).await;
+        assert_eq!(world.run().await.summary.findings, 3);
+
+        world.next_commit(&["ruff"], nothing_to_read).await;
+        world.put_result(0, JobOutcome::Assessed, &two()).await;
+        let output = world.run().await;
+        assert_eq!((output.state, output.summary.findings, output.summary.fixed), (ScanState::Complete, 2, fixed));
+        let scan = &world.input.scan;
+        let repository = world.db.store().await.repository(&scan.tenant, scan.repository_id).await.unwrap().unwrap();
+        assert_eq!(repository.open_findings, open);
+    }
 }
 
 #[tokio::test]

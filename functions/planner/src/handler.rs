@@ -66,6 +66,7 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
         repository_id: input.scan.repository_id,
         revision: input.snapshot.revision.clone(),
         jobs,
+        nothing_to_read: drafts.nothing_to_read,
         warnings,
         fail_on: owner.fail_on,
     };
@@ -165,7 +166,11 @@ fn snapshot_warnings(manifest: &SnapshotManifest) -> Vec<String> {
         .into_iter()
         .map(|(reason, (n, first))| {
             let words = reason.replace('_', " ");
-            if n == 1 { format!("not scanned ({words}): {first}") } else { format!("{n} paths not scanned ({words}), the first is {first}") }
+            if n == 1 {
+                format!("not scanned ({words}): {first}")
+            } else {
+                format!("{n} paths not scanned ({words}), the first is {first}")
+            }
         })
         .collect();
     let untold = manifest.skipped_total.saturating_sub(manifest.skipped.len() as u64);

@@ -33,6 +33,8 @@ pub struct Draft<'e> {
 #[derive(Debug, Default, PartialEq)]
 pub struct Drafts<'e> {
     pub jobs: Vec<Draft<'e>>,
+    /// Engines that may run and select no file.
+    pub nothing_to_read: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -57,8 +59,11 @@ pub fn plan<'e>(
             continue;
         }
         let jobs = jobs_of(engine, files, owner, most_shards, lambda_threshold_seconds)?;
-        if jobs.is_empty() && asked.is_some() {
-            drafts.warnings.push(format!("{} was asked for, but there is no file that it reads", engine.name));
+        if jobs.is_empty() {
+            drafts.nothing_to_read.push(engine.name.clone());
+            if asked.is_some() {
+                drafts.warnings.push(format!("{} was asked for, but there is no file that it reads", engine.name));
+            }
         }
         if options.compute == Some(Compute::Lambda) && !engine.limits.lambda {
             drafts.warnings.push(format!("{} cannot run on lambda; it runs on batch", engine.name));

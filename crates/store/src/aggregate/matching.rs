@@ -14,7 +14,8 @@ pub(super) struct Matched {
 }
 
 /// Engines whose every planned job assessed all it was given. Only they can say that something is gone: an engine that
-/// crashed, ran out of time, left files out or misses a shard has not looked everywhere.
+/// crashed, ran out of time, left files out or misses a shard has not looked everywhere. One that may run and has nothing left to
+/// read saw everything without a job; one that was left out saw nothing.
 fn engines_that_saw_everything(input: &Aggregation<'_>) -> Vec<String> {
     let outcomes: BTreeMap<u32, JobOutcome> = input.jobs.iter().map(|job| (job.job, job.outcome)).collect();
     let mut shards: BTreeMap<&str, (BTreeSet<u32>, u32, bool)> = BTreeMap::new();
@@ -24,10 +25,12 @@ fn engines_that_saw_everything(input: &Aggregation<'_>) -> Vec<String> {
         entry.1 = entry.1.max(job.selection.shard.count);
         entry.2 &= outcomes.get(&job.job) == Some(&JobOutcome::Assessed);
     }
+    let without_a_job = input.plan.nothing_to_read.iter().filter(|engine| !shards.contains_key(engine.as_str()));
     shards
-        .into_iter()
+        .iter()
         .filter(|(_, (present, count, assessed))| *assessed && present.len() == *count as usize)
-        .map(|(engine, _)| engine.to_owned())
+        .map(|(engine, _)| (*engine).to_owned())
+        .chain(without_a_job.cloned())
         .collect()
 }
 
@@ -140,7 +143,10 @@ async fn newer_scan(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Opt
     let rows = tx
         .query(
             "select engine from jobs where tenant = $1 and scan_id = $2
-             group by engine having bool_and(outcome = 'assessed') and count(*) = max(shard_count)",
+             group by engine having bool_and(outcome = 'assessed') and count(*) = max(shard_count)
+             union
+             (select unnest(nothing_to_read) from scans where tenant = $1 and id = $2
+              except select engine from jobs where tenant = $1 and scan_id = $2)",
             &[&scan.tenant.as_str(), &newest],
         )
         .await?;

@@ -29,12 +29,21 @@ struct Job {
 
 /// What the jobs of one scan bring.
 #[derive(Clone)]
-pub struct Run(Vec<Job>);
+pub struct Run {
+    jobs: Vec<Job>,
+    nothing_to_read: Vec<String>,
+}
 
 impl Run {
     pub fn of(engine: &str) -> Self {
         let (engine, outcome) = (engine.to_owned(), JobOutcome::Assessed);
-        Self(vec![Job { engine, shard: Shard::WHOLE, outcome, findings: Vec::new() }])
+        let jobs = vec![Job { engine, shard: Shard::WHOLE, outcome, findings: Vec::new() }];
+        Self { jobs, nothing_to_read: Vec::new() }
+    }
+    /// An engine that may run and selects no file.
+    pub fn nothing_to_read_for(mut self, engine: &str) -> Self {
+        self.nothing_to_read.push(engine.to_owned());
+        self
     }
     pub fn found(mut self, findings: impl Into<Vec<Finding>>) -> Self {
         self.last().findings = findings.into();
@@ -49,11 +58,12 @@ impl Run {
         self
     }
     pub fn and(mut self, mut other: Self) -> Self {
-        self.0.append(&mut other.0);
+        self.jobs.append(&mut other.jobs);
+        self.nothing_to_read.append(&mut other.nothing_to_read);
         self
     }
     fn last(&mut self) -> &mut Job {
-        self.0.last_mut().unwrap()
+        self.jobs.last_mut().unwrap()
     }
 }
 
@@ -61,7 +71,7 @@ pub type Input = (ScanMessage, SnapshotRef, Plan, Vec<JobResult>);
 
 pub async fn load(store: &mut Store, run: &Run) {
     let mut loader = store.load().await.unwrap();
-    for (n, job) in run.0.iter().enumerate() {
+    for (n, job) in run.jobs.iter().enumerate() {
         let mut rules: Vec<_> = job.findings.iter().map(|f| f.rule.clone()).collect();
         rules.sort();
         rules.dedup();
@@ -91,8 +101,9 @@ impl World {
         let scan = fixtures::scan("acme", minute);
         let snapshot = fixtures::snapshot(&scan, minute);
         let mut plan = fixtures::plan(&scan, &snapshot, &[]);
+        plan.nothing_to_read.clone_from(&run.nothing_to_read);
         let mut results = Vec::new();
-        for (n, job) in run.0.iter().enumerate() {
+        for (n, job) in run.jobs.iter().enumerate() {
             plan.jobs.push(fixtures::job(&scan, n as u32, &job.engine, job.shard));
             results.push(JobResult {
                 job: n as u32,
@@ -114,7 +125,7 @@ impl World {
         let mut store = self.db.store().await;
         store.register_scan(&input.0, false).await.unwrap();
         load(&mut store, &run).await;
-        let complete = run.0.iter().all(|job| job.outcome == JobOutcome::Assessed);
+        let complete = run.jobs.iter().all(|job| job.outcome == JobOutcome::Assessed);
         let state = if complete { ScanState::Complete } else { ScanState::Partial };
         let aggregation = Aggregation { scan: &input.0, snapshot: &input.1, plan: &input.2, jobs: &input.3 };
         let Prepared::Ready(aggregated) = store.aggregate(aggregation).await.unwrap() else {

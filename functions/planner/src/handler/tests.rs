@@ -92,6 +92,16 @@ async fn an_invalid_owner_file_is_told_with_its_place_and_the_defaults_apply() {
     let plan = valid.written(&valid.plan().await.unwrap()).await;
     assert_eq!(plan.jobs.len(), 1);
     assert_eq!(plan.fail_on, Some(dunlin_core::finding::Severity::High));
+    assert!(plan.nothing_to_read.is_empty(), "only ruff may run: {:?}", plan.nothing_to_read);
+}
+
+#[tokio::test]
+async fn the_plan_names_the_engines_that_have_nothing_to_read() {
+    let bench = bench(&[("app.py", "print(1)")]).await;
+    let plan = bench.written(&bench.plan().await.unwrap()).await;
+    assert!(plan.nothing_to_read.iter().any(|engine| engine == "zizmor"), "{:?}", plan.nothing_to_read);
+    let planned = |engine: &String| plan.jobs.iter().any(|job| job.engine == *engine);
+    assert!(!plan.nothing_to_read.iter().any(planned), "{:?}", plan.nothing_to_read);
 }
 
 #[tokio::test]

@@ -69,7 +69,9 @@ fn the_owner_chooses_and_the_request_goes_first() {
 #[test]
 fn compute_follows_the_estimate_the_threshold_and_the_owner() {
     let compute = |config: &str, threshold| {
-        plan(dunlin_engines::catalog(), &repository(), Some(&["ruff".into()]), &owner(config), threshold).unwrap().jobs[0].compute
+        plan(dunlin_engines::catalog(), &repository(), Some(&["ruff".into()]), &owner(config), threshold).unwrap().jobs
+            [0]
+        .compute
     };
     assert_eq!(compute("", 120), Compute::Lambda);
     assert_eq!(compute("", 0), Compute::Batch);
@@ -79,9 +81,31 @@ fn compute_follows_the_estimate_the_threshold_and_the_owner() {
 #[test]
 fn an_engine_that_was_asked_for_and_reads_nothing_is_told() {
     let drafts =
-        plan(dunlin_engines::catalog(), &repository()[1..2], Some(&["zizmor".into()]), &OwnerConfig::default(), 120).unwrap();
+        plan(dunlin_engines::catalog(), &repository()[1..2], Some(&["zizmor".into()]), &OwnerConfig::default(), 120)
+            .unwrap();
     assert!(drafts.jobs.is_empty());
     assert!(drafts.warnings[0].contains("zizmor"), "{:?}", drafts.warnings);
+}
+
+#[test]
+fn an_engine_with_nothing_left_to_read_is_told_from_one_that_was_left_out() {
+    let nothing = |asked: Option<&[&str]>, config: &str| {
+        let asked: Option<Vec<String>> = asked.map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+        let files = [file("app/main.py", "print(1)"), file("web/index.js", "eval(1)")];
+        plan(dunlin_engines::catalog(), &files, asked.as_deref(), &owner(config), 120).unwrap().nothing_to_read
+    };
+    let all = nothing(None, "");
+    assert!(all.contains(&"zizmor".to_owned()), "{all:?}");
+    assert!(!all.contains(&"ruff".to_owned()) && !all.contains(&"eslint".to_owned()), "{all:?}");
+    // Left out, by the request or by the owner: it has not looked.
+    assert!(nothing(Some(&["ruff"]), "").is_empty());
+    assert!(nothing(None, "engines = [\"ruff\"]").is_empty());
+    assert!(!nothing(None, "[engine.zizmor]\nenabled = false").contains(&"zizmor".to_owned()));
+    // Named by them: it would have looked.
+    assert_eq!(nothing(Some(&["ruff", "zizmor"]), "engines = [\"ruff\"]"), ["zizmor"]);
+    assert_eq!(nothing(None, "engines = [\"ruff\", \"zizmor\"]"), ["zizmor"]);
+    // The owner took its files from every engine's sight, as with a part of them.
+    assert_eq!(nothing(Some(&["ruff", "eslint"]), "exclude = [\"web/**\"]"), ["eslint"]);
 }
 
 #[test]
