@@ -48,7 +48,7 @@ async fn run(context: &Context, store: &mut Store, input: &AggregatorInput) -> R
     let verdict = verdict::of_scan(&plan, &endings);
     match publish(context, store, input, &plan, &endings, &verdict).await? {
         Some(output) => {
-            tell(&plan, &endings, &output);
+            tell(&output);
             Ok(output)
         }
         None => as_it_ended(context, store, input)
@@ -183,17 +183,11 @@ fn engine_of_view(job: JobView) -> ReportEngine {
 }
 
 /// Logs and counts an end, once: whoever comes later finds the scan ended.
-fn tell(plan: &Plan, endings: &[JobEnding], output: &AggregatorOutput) {
+fn tell(output: &AggregatorOutput) {
     let Summary { findings, new, fixed, jobs, jobs_cached, jobs_incomplete, .. } = &output.summary;
     let state = output.state.as_str();
     tracing::info!(scan.state = state, findings, new, fixed, jobs, jobs_cached, jobs_incomplete, "scan has ended");
     metrics::emit("ScansEnded", Unit::Count, 1.0, &[("outcome", state)]);
-    for (job, ending) in plan.jobs.iter().zip(endings) {
-        // A stored result tells how long it took when it was made, and that was counted then.
-        let Some(duration) = ending.result.duration_ms.filter(|_| !job.cached) else { continue };
-        let dimensions = [("engine", job.engine.as_str()), ("compute", ending.result.compute.as_str())];
-        metrics::emit("JobDuration", Unit::Milliseconds, duration as f64, &dimensions);
-    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tokio::process::Command;
 /// Between two looks at the memory; shorter at the start, where short engines would not be seen, and near the limit.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOK_CLOSELY: Duration = Duration::from_millis(20);
-const LOOK_FIRST: Duration = Duration::from_millis(4);
+const LOOK_FIRST: Duration = Duration::from_millis(2);
 /// Between two looks at the disk.
 const LOOK_AT_DISK: Duration = Duration::from_millis(400);
 /// Standard error, and standard output when it is not the report.
@@ -127,18 +127,18 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
     let stdout = Capture::start(child.stdout.take().ok_or_else(missing)?, stdout_file.clone(), stdout_limit)?;
     let stderr = Capture::start(child.stderr.take().ok_or_else(missing)?, stderr_file.clone(), LOG_KEPT)?;
 
-    let mut watch = Watch::new(engine, begin);
+    let mut watch = Watch::new(&engine.limits, &engine.policy.write, begin);
     let stopped = loop {
-        let look = tokio::time::sleep(watch.next_look());
+        // Before any wait: however late the runner gets its turn, an engine that is still there is seen once.
+        let too_long = engine.limits.report_on_stdout.is_some() && stdout.is_too_long();
+        if let Some(end) = watch.look(child.id(), too_long) {
+            break Err(end);
+        }
+        let pause = tokio::time::sleep(watch.next_look());
         tokio::select! {
             biased;
             status = child.wait() => break Ok(status?),
-            () = look => {
-                let too_long = engine.limits.report_on_stdout.is_some() && stdout.is_too_long();
-                if let Some(end) = watch.look(child.id(), too_long) {
-                    break Err(end);
-                }
-            }
+            () = pause => {}
         }
     };
     let duration = begin.elapsed();
@@ -193,29 +193,32 @@ struct Watch<'a> {
     written: &'a [PathBuf],
     begin: Instant,
     disk_looked_at: Instant,
+    pause: Duration,
     peak: u64,
     now: u64,
     kills_by_kernel: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(engine: &'a Engine, begin: Instant) -> Self {
+    fn new(limits: &'a Limits, written: &'a [PathBuf], begin: Instant) -> Self {
         Self {
-            limits: &engine.limits,
-            written: &engine.policy.write,
+            limits,
+            written,
             begin,
             disk_looked_at: begin,
+            pause: LOOK_FIRST,
             peak: 0,
             now: 0,
             kills_by_kernel: kills_by_kernel(),
         }
     }
 
-    fn next_look(&self) -> Duration {
-        let elapsed = self.begin.elapsed();
-        let pace =
-            if self.now > self.limits.memory_bytes / 2 { LOOK_CLOSELY } else { (elapsed / 2).clamp(LOOK_FIRST, LOOK) };
-        pace.min(self.limits.wall.saturating_sub(elapsed))
+    /// By the number of looks and not by the clock, which has run while the process was made: that may take longer than the engine.
+    fn next_look(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LOOK);
+        let pause = if self.now > self.limits.memory_bytes / 2 { pause.min(LOOK_CLOSELY) } else { pause };
+        pause.min(self.limits.wall.saturating_sub(self.begin.elapsed()))
     }
 
     fn look(&mut self, child: Option<u32>, output_too_long: bool) -> Option<End> {
@@ -263,4 +266,42 @@ impl<'a> Watch<'a> {
 fn kills_by_kernel() -> Option<u64> {
     let events = std::fs::read_to_string("/sys/fs/cgroup/memory.events").ok()?;
     events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const LIMITS: Limits = Limits {
+        wall: Duration::from_secs(60),
+        memory_bytes: 100 * MIB,
+        processes: 10,
+        disk: DiskLimits { bytes: MIB, entries: 10 },
+        report_on_stdout: None,
+    };
+
+    fn watch(limits: &Limits, begin: Instant) -> Watch<'_> {
+        Watch::new(limits, &[], begin)
+    }
+
+    fn pauses(watch: &mut Watch<'_>, count: usize) -> Vec<u128> {
+        (0..count).map(|_| watch.next_look().as_millis()).collect()
+    }
+
+    #[test]
+    fn the_first_looks_come_soon_however_long_the_start_took() {
+        let slow_start = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        assert_eq!(pauses(&mut watch(&LIMITS, slow_start), 9), [2, 4, 8, 16, 32, 64, 100, 100, 100]);
+    }
+
+    #[test]
+    fn looks_stay_close_near_the_limit_and_the_last_one_is_on_time() {
+        let mut near = watch(&LIMITS, Instant::now());
+        near.now = 80 * MIB;
+        assert_eq!(pauses(&mut near, 6), [2, 4, 8, 16, 20, 20]);
+        let soon = Limits { wall: Duration::from_millis(3), ..LIMITS };
+        let mut ending = watch(&soon, Instant::now());
+        assert!(pauses(&mut ending, 9).iter().all(|pause| *pause <= 3));
+    }
 }
