@@ -3,8 +3,8 @@
 
 use crate::{
     api::{
-        AuthDiscovery, CredentialPut, FindingView, Health, JobView, Page, RepositoryView, ScanAccepted, ScanRequest, ScanView,
-        UploadRequest, UploadTarget, WebhookCreated, WebhookPut,
+        AuthDiscovery, CredentialPut, FindingView, Health, JobView, Page, RepositoryView, ScanAccepted, ScanRequest,
+        ScanView, UploadRequest, UploadTarget, WebhookCreated, WebhookPut,
     },
     problem::{FieldError, Problem},
     steps::Summary,
@@ -294,7 +294,10 @@ mod tests {
             std::fs::write(CHECKED_IN, &now).unwrap();
         }
         let there = std::fs::read_to_string(CHECKED_IN).unwrap_or_default();
-        assert!(there == now, "openapi/dunlin.json is not current: UPDATE_OPENAPI=1 cargo test -p dunlin-contracts openapi");
+        assert!(
+            there == now,
+            "openapi/dunlin.json is not current: UPDATE_OPENAPI=1 cargo test -p dunlin-contracts openapi"
+        );
     }
 
     #[test]
@@ -319,7 +322,10 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path} has no summary");
                 for (status, response) in operation["responses"].as_object().unwrap() {
                     if status.starts_with(['4', '5']) {
-                        assert!(response["content"]["application/problem+json"].is_object(), "{method} {path} {status}");
+                        assert!(
+                            response["content"]["application/problem+json"].is_object(),
+                            "{method} {path} {status}"
+                        );
                     }
                 }
             }

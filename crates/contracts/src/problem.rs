@@ -68,6 +68,11 @@ impl Problem {
     }
 
     pub fn internal() -> Self {
-        Self::new(500, "internal", "Internal error", "the request failed on our side; try again, and quote the trace id")
+        Self::new(
+            500,
+            "internal",
+            "Internal error",
+            "the request failed on our side; try again, and quote the trace id",
+        )
     }
 }

@@ -16,8 +16,8 @@ pub fn memory(processes: &[Process]) -> u64 {
     let resident = |process: &Process| process.resident_pages.saturating_mul(page_size() as u64);
     // Forked processes share pages, and counting those in each would find several times what is there.
     if processes.len() > 1 {
-        let shares: Option<u64> = processes.iter().map(|process| proportional(process.pid)).sum();
-        if let Some(shares) = shares {
+        let shares: io::Result<u64> = processes.iter().map(|process| proportional(process.pid)).sum();
+        if let Ok(shares) = shares {
             return shares;
         }
     }
@@ -39,10 +39,16 @@ fn container() -> Option<u64> {
 
 /// The process's share of the memory it maps (`Pss`), in bytes. The kernel tells it to the process's own user
 /// and to those who may trace it; root in a container may not.
-fn proportional(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+fn proportional(pid: i32) -> io::Result<u64> {
+    let text = match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        // It has just ended.
+        Err(_) => return Ok(0),
+        Ok(text) => text,
+    };
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+    let kibibytes = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+    Ok(kibibytes.unwrap_or(0) * 1024)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
