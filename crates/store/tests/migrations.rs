@@ -35,7 +35,7 @@ async fn the_application_role_reads_and_writes_rows_and_changes_no_table() {
     store.grant_application_role(&role).await.unwrap();
     store.grant_application_role(&role).await.unwrap();
 
-    let mut application = Store::connect(&DatabaseConfig { user: role.name.clone(), ..db.config() }).await.unwrap();
+    let mut application = Store::connect(&db.config_as(&role.name).await).await.unwrap();
     application.register_scan(&dunlin_testkit::fixtures::scan("acme", 1), false).await.unwrap();
     application.load().await.unwrap();
     let error = application.migrate().await.unwrap_err();

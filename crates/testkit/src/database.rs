@@ -66,6 +66,13 @@ impl TestDatabase {
         Store::connect(&self.config()).await.expect("the test database takes connections")
     }
 
+    /// How `role` would reach it. A server that asks for passwords gets to know one.
+    pub async fn config_as(&self, role: &str) -> DatabaseConfig {
+        let client = self.client().await;
+        client.batch_execute(&format!("alter role {role} password '{role}'")).await.expect("the role exists");
+        DatabaseConfig { user: role.to_owned(), password: Password::Static(Secret::new(role)), ..self.config() }
+    }
+
     /// For looking at rows directly, in tests only.
     pub async fn client(&self) -> Client {
         connect(&self.config()).await.expect("the test database takes connections")

@@ -59,7 +59,7 @@ mod tests {
         assert_eq!((second.applied.len(), second.version), (0, first.version));
         assert_eq!(db.dump().await, before);
 
-        let application = Store::connect(&DatabaseConfig { user: role.name.clone(), ..db.config() }).await.unwrap();
+        let application = Store::connect(&db.config_as(&role.name).await).await.unwrap();
         application.close().await;
         let client = db.client().await;
         client.batch_execute(&format!("drop owned by {0}; drop role {0}", role.name)).await.unwrap();
