@@ -39,6 +39,11 @@ pub fn plan(tenant: &TenantId, scan: ScanId) -> String {
     format!("plans/{tenant}/{scan}/plan.json")
 }
 
+/// The jobs of the repository's last plan, for estimates.
+pub fn plan_history(tenant: &TenantId, repository: RepositoryId) -> String {
+    format!("plans/{tenant}/history/{repository}.json")
+}
+
 /// What a runner needs for one job.
 pub fn ticket(tenant: &TenantId, scan: ScanId, job: u32) -> String {
     format!("plans/{tenant}/{scan}/jobs/{job}.json")

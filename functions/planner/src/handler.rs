@@ -1,12 +1,13 @@
 //! Decodes, plans, looks up stored results, writes the plan and a ticket for each job that must run.
 
-use crate::{context::Context, error::Error, planning, planning::Draft, snapshot};
+use crate::{context::Context, error::Error, history::History, planning, planning::Draft, snapshot};
 use dunlin_contracts::{
     VERSION,
     plan::{Plan, PlanItem, PlannedJob, Rung, Ticket},
     steps::{PlannerInput, PlannerOutput},
 };
 use dunlin_core::{
+    job::Compute,
     keys,
     manifest::SnapshotManifest,
     owner_config::{self, OwnerConfig},
@@ -52,8 +53,9 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
     }
     warnings.extend(drafts.warnings);
 
+    let history = History::read(objects, &input.scan.tenant, input.scan.repository_id).await?;
     let prepared: Vec<(PlannedJob, Option<PlanItem>)> = stream::iter(drafts.jobs.iter().enumerate())
-        .map(|(n, draft)| prepare(context, input, &manifest, n as u32, draft))
+        .map(|(n, draft)| prepare(context, input, &manifest, &history, &owner, n as u32, draft))
         .buffered(CONCURRENCY)
         .try_collect()
         .await?;
@@ -72,6 +74,8 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
     };
     let plan_key = keys::plan(&plan.tenant, plan.scan_id);
     put_json(context, &plan_key, &plan).await?;
+    let history_key = keys::plan_history(&plan.tenant, plan.repository_id);
+    put_json(context, &history_key, &History::of(&plan.jobs)).await?;
     let planned = plan.jobs.len() as u32;
     let cached = planned - items.len() as u32;
     tracing::info!(jobs.planned = planned, jobs.cached = cached, files = files.len(), "scan planned");
@@ -83,11 +87,14 @@ async fn prepare(
     context: &Context,
     input: &PlannerInput,
     manifest: &SnapshotManifest,
+    history: &History,
+    owner: &OwnerConfig,
     job: u32,
     draft: &Draft<'_>,
 ) -> Result<(PlannedJob, Option<PlanItem>), Error> {
     let (tenant, scan_id) = (&input.scan.tenant, input.scan.scan_id);
     let cached = context.objects.head(&keys::result(tenant, &draft.result_key)).await?.is_some();
+    let compute = if cached { draft.compute } else { compute(context, input, history, owner, draft).await? };
     let planned = PlannedJob {
         job,
         engine: draft.engine.name.clone(),
@@ -99,7 +106,7 @@ async fn prepare(
         input_digest: draft.input_digest.clone(),
         result_key: draft.result_key.clone(),
         cached,
-        compute: draft.compute,
+        compute,
         size: draft.size,
         timeout_seconds: draft.timeout_seconds,
     };
@@ -113,7 +120,7 @@ async fn prepare(
     let item = PlanItem {
         job,
         engine: engine.clone(),
-        compute: draft.compute,
+        compute,
         function: format!("{}{engine}", context.settings.runner_function_prefix),
         job_definition: format!("{}{engine}", context.settings.job_definition_prefix),
         job_name: format!("{scan_id}-{job}-{engine}"),
@@ -122,6 +129,26 @@ async fn prepare(
         ticket_url: context.objects.presign_get(&ticket_key, TICKET_VALID).await?,
     };
     Ok((planned, Some(item)))
+}
+
+/// Where the job runs: what the engine did on this repository before goes before a guess from sizes, the owner before both.
+async fn compute(
+    context: &Context,
+    input: &PlannerInput,
+    history: &History,
+    owner: &OwnerConfig,
+    draft: &Draft<'_>,
+) -> Result<Compute, Error> {
+    let wished = owner.engine.get(&draft.engine.name).is_some_and(|options| options.compute.is_some());
+    if wished || !draft.engine.limits.lambda {
+        return Ok(draft.compute);
+    }
+    let objects = context.objects.as_ref();
+    Ok(match history.seconds(objects, &input.scan.tenant, &draft.engine.name, draft.bytes).await? {
+        None => draft.compute,
+        Some(seconds) if seconds < context.settings.lambda_threshold_seconds => Compute::Lambda,
+        Some(_) => Compute::Batch,
+    })
 }
 
 async fn ticket(

@@ -3,6 +3,7 @@
 mod context;
 mod error;
 mod handler;
+mod history;
 mod planning;
 mod snapshot;
 

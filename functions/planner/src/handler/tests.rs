@@ -1,7 +1,7 @@
 use super::*;
 use crate::context::Settings;
 use dunlin_cloud::{ObjectStore, memory::MemoryObjects};
-use dunlin_core::{keys, manifest::SnapshotFile};
+use dunlin_core::{job::Compute, keys, manifest::SnapshotFile};
 use dunlin_runtime::Named;
 use sha2::{Digest, Sha256};
 use std::{path::Path, sync::Arc};
@@ -158,4 +158,30 @@ fn the_largest_plan_fits_into_a_state_payload() {
     };
     // The scan and the snapshot travel beside it: 16 KiB is more than they may have.
     assert!(serde_json::to_vec(&output).unwrap().len() + 16 * 1024 < 256 * 1024);
+}
+
+/// The first scan guesses from sizes; the next one knows how long the engine took.
+#[tokio::test]
+async fn what_an_engine_took_before_decides_where_it_runs() {
+    let bench = bench(&[("app.py", "print(1)")]).await;
+    let compute = async |bench: &Bench| {
+        let output = bench.plan().await.unwrap();
+        output.jobs.iter().find(|item| item.engine == "ruff").map(|item| item.compute)
+    };
+    assert_eq!(compute(&bench).await, Some(Compute::Lambda));
+    let plan = bench.written(&bench.plan().await.unwrap()).await;
+    let ruff = plan.jobs.iter().find(|job| job.engine == "ruff").unwrap();
+    let line = serde_json::json!({ "manifest": {
+        "version": 1, "result_key": ruff.result_key, "engine": "ruff", "engine_version": "1", "outcome": "assessed",
+        "files": 1, "findings": 0, "exit_code": 0, "duration_ms": 500_000, "peak_memory_bytes": 1,
+        "report_sha256": "", "report_bytes": 0, "finished_at": "2026-11-20T09:00:00Z",
+    }});
+    let result = zstd::encode_all(format!("{line}\n").as_bytes(), 1).unwrap();
+    bench.objects.put(&keys::result(&plan.tenant, &ruff.result_key), result.into(), "").await.unwrap();
+    // Another commit of the same repository, so that the result itself is not used.
+    let other = self::bench(&[("app.py", "print(2)")]).await;
+    for key in other.objects.keys() {
+        bench.objects.put(&key, other.objects.get(&key).await.unwrap().unwrap(), "").await.unwrap();
+    }
+    assert_eq!(compute(&bench).await, Some(Compute::Batch), "500 s are over the threshold");
 }
