@@ -15,6 +15,8 @@ pub struct Api {
     base: String,
     token: Option<String>,
     document: Value,
+    /// Makes repositories of this client different from those of earlier runs on the same stack.
+    run: uuid::Uuid,
 }
 
 pub struct Answer {
@@ -31,6 +33,7 @@ impl Api {
             base: value("DUNLIN_API_URL")?,
             token: None,
             document: serde_json::from_str(&document_json())?,
+            run: uuid::Uuid::now_v7(),
         })
     }
 
@@ -168,7 +171,7 @@ impl Api {
         }
         let stored = put.body(archive).send().await?;
         ensure!(stored.status() == StatusCode::OK, "the upload was refused: {}", stored.text().await?);
-        Ok(json!({ "type": "upload", "upload_id": slot.upload_id, "repository": repository }))
+        Ok(json!({ "type": "upload", "upload_id": slot.upload_id, "repository": format!("{repository} {}", self.run) }))
     }
 
     pub async fn read(&self, scan: &str) -> Result<ScanView> {
