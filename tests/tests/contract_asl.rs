@@ -376,7 +376,7 @@ fn meaning(expression: &str) -> Value {
         "$failure" => json!({"name": "Source.Empty", "cause": "nothing there"}),
         "$outcome" => json!("partial"),
         "$summary" => {
-            json!({"findings": 1, "by_severity": {"high": 1}, "new": 1, "fixed": 0, "jobs": 1, "jobs_cached": 0, "jobs_incomplete": 0})
+            json!({"findings": 1, "by_severity": {"high": 1}, "enforced_by_severity": {"high": 1}, "new": 1, "fixed": 0, "jobs": 1, "jobs_cached": 0, "jobs_incomplete": 0})
         }
         "$item.ticket_url" => item["ticket_url"].clone(),
         "$item.job" => item["job"].clone(),

@@ -39,7 +39,7 @@ pub fn has_ended(scan: &ScanView) -> bool {
     state(scan).is_some_and(ScanState::is_end)
 }
 
-/// What a scan means for whoever asked. The threshold is theirs, else that of the repository's `.dunlin.toml`.
+/// What a scan means for whoever asked. Findings of advisory engines are told and never fail it. The threshold is theirs, else that of the repository's `.dunlin.toml`.
 pub fn judge(scan: &ScanView, asked: Option<Severity>) -> Outcome {
     let fail_on = asked.or(scan.fail_on);
     match state(scan) {
@@ -49,7 +49,8 @@ pub fn judge(scan: &ScanView, asked: Option<Severity>) -> Outcome {
             // Without counts nobody can say that it is clean.
             (Some(_), None) => Outcome::Incomplete,
             (Some(least), Some(summary)) => {
-                let found = summary.by_severity.iter().any(|(severity, count)| *severity >= least && *count > 0);
+                let found =
+                    summary.enforced_by_severity.iter().any(|(severity, count)| *severity >= least && *count > 0);
                 if found { Outcome::Findings } else { Outcome::Clean }
             }
         },
@@ -103,6 +104,16 @@ mod tests {
         for (scan, asked, expected) in table {
             assert_eq!(judge(&scan, asked), expected, "{} of {:?} with {asked:?}", scan.status, scan.fail_on);
         }
+    }
+
+    #[test]
+    fn findings_of_advisory_engines_fail_no_threshold() {
+        let mut scan = sample::scan_with("complete", &[(Severity::High, 3)]);
+        if let Some(summary) = &mut scan.summary {
+            summary.enforced_by_severity = [(Severity::Low, 1)].into();
+        }
+        assert_eq!(judge(&scan, Some(Severity::High)), Outcome::Clean);
+        assert_eq!(judge(&scan, Some(Severity::Low)), Outcome::Findings);
     }
 
     #[test]

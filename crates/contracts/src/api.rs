@@ -154,6 +154,8 @@ pub struct JobView {
     pub job: u32,
     pub engine: String,
     pub engine_version: String,
+    /// What the engine finds is told, and never fails a threshold.
+    pub advisory: bool,
     /// `queued`, `starting`, `running` or `ended`.
     pub state: String,
     /// `assessed`, `partly_assessed`, `failed`, `timed_out`, `out_of_memory` or `not_run`, once ended.

@@ -156,6 +156,9 @@ pub struct Summary {
     /// By severity: `critical`, `high`, `medium`, `low`, `info`.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub by_severity: BTreeMap<Severity, u64>,
+    /// The same without the findings of advisory engines. Only these count towards a threshold (`fail_on`).
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub enforced_by_severity: BTreeMap<Severity, u64>,
     /// Findings never seen before on this line of history; findings seen before and gone.
     pub new: u64,
     pub fixed: u64,

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Run, World};
+use dunlin_contracts::steps::Summary;
 use dunlin_core::{job::JobOutcome::*, scan::ScanState, selection::Shard};
 use dunlin_store::{Aggregation, Commit, Prepared};
 use dunlin_testkit::fixtures::finding;
@@ -19,6 +20,27 @@ async fn the_first_scan_opens_everything() {
         .await;
     assert_eq!((summary.findings, summary.new, summary.fixed), (2, 2, 0));
     assert_eq!(world.states().await, ["a.py:3 open new", "b.py:9 open new"]);
+}
+
+#[tokio::test]
+async fn findings_of_advisory_engines_are_counted_and_enforce_nothing() {
+    let mut world = World::new().await;
+    let bad = finding("ruff", "S1", "a.py", 10, "x");
+    let taste = [finding("foxguard", "F1", "a.py", 10, "x"), finding("foxguard", "F2", "a.py", 20, "y")];
+    let severity = bad.severity;
+    let run = Run::of("ruff").found([bad]).and(Run::of("foxguard").found(taste).advisory());
+    let summary = world.scan(1, run).await;
+    assert_eq!((summary.findings, &summary.by_severity), (3, &[(severity, 3)].into()));
+    assert_eq!(summary.enforced_by_severity, [(severity, 1)].into());
+
+    // What V5 makes of a scan that ended before there were such counts.
+    let client = world.db.client().await;
+    let strip = "update scans set summary = summary - 'enforced_by_severity'";
+    client.execute(strip, &[]).await.unwrap();
+    client.batch_execute(include_str!("../migrations/V5__enforced.sql")).await.unwrap();
+    let row = client.query_one("select summary from scans", &[]).await.unwrap();
+    let again: Summary = serde_json::from_value(row.get(0)).unwrap();
+    assert_eq!(again, summary);
 }
 
 #[tokio::test]

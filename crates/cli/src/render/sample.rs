@@ -24,6 +24,7 @@ pub fn scan_with(status: &str, by_severity: &[(Severity, u64)]) -> ScanView {
         ended_at: Some(datetime!(2026-11-20 10:00:13.4 UTC)),
         summary: Some(Summary {
             findings: counts.values().sum(),
+            enforced_by_severity: counts.clone(),
             by_severity: counts,
             new: 2,
             fixed: 1,
@@ -43,6 +44,7 @@ pub fn job(number: u32, engine: &str, state: &str) -> JobView {
         job: number,
         engine: engine.into(),
         engine_version: "1.0".into(),
+        advisory: false,
         state: state.into(),
         outcome: None,
         cached: false,

@@ -78,6 +78,10 @@ fn counts(scan: &ScanView, summary: &Summary, style: Style) -> String {
         0 => style.bold("no findings"),
         n => format!("{}: {}", style.bold(&count(n, "finding")), by_severity.join(", ")),
     };
+    let advisory = summary.findings.saturating_sub(summary.enforced_by_severity.values().sum());
+    if advisory > 0 {
+        line.push_str(&format!(" ({advisory} of them advisory)"));
+    }
     if summary.new > 0 || summary.fixed > 0 {
         line.push_str(&format!("; {} new, {} fixed", summary.new, summary.fixed));
     }
@@ -193,6 +197,16 @@ mod tests {
         scan:   https://api.example.com/v1/scans/x
         report: https://api.example.com/v1/scans/x/report?format=sarif
         "#);
+    }
+
+    #[test]
+    fn advisory_findings_are_told_apart() {
+        let mut scan = scan_with("complete", &[(Severity::High, 3)]);
+        if let Some(summary) = &mut scan.summary {
+            summary.enforced_by_severity = [(Severity::High, 1)].into();
+        }
+        let text = conclusion(&scan, &links(), Style::PLAIN);
+        assert!(text.contains("3 findings: 3 high (2 of them advisory); 2 new"), "{text}");
     }
 
     #[test]

@@ -72,6 +72,7 @@ fn progress_is_told_in_lines_where_there_is_no_terminal() {
         summary: Some(Summary {
             findings: 3,
             by_severity: [(Severity::High, 2), (Severity::Low, 1)].into(),
+            enforced_by_severity: [(Severity::High, 2), (Severity::Low, 1)].into(),
             new: 3,
             jobs: 1,
             ..Summary::default()

@@ -205,7 +205,13 @@ pub fn scan(status: &str) -> ScanView {
 pub fn scan_with(status: &str, counts: &[(Severity, u64)]) -> ScanView {
     let by_severity: BTreeMap<_, _> = counts.iter().copied().collect();
     ScanView {
-        summary: Some(Summary { findings: by_severity.values().sum(), by_severity, jobs: 1, ..Summary::default() }),
+        summary: Some(Summary {
+            findings: by_severity.values().sum(),
+            enforced_by_severity: by_severity.clone(),
+            by_severity,
+            jobs: 1,
+            ..Summary::default()
+        }),
         ..scan(status)
     }
 }
@@ -215,6 +221,7 @@ pub fn job(engine: &str, state: &str, outcome: Option<&str>) -> JobView {
         job: 0,
         engine: engine.into(),
         engine_version: "1".into(),
+        advisory: false,
         state: state.into(),
         outcome: outcome.map(str::to_owned),
         cached: false,

@@ -232,17 +232,22 @@ async fn publish_rules(store: &mut Store, scan: &ScanMessage) -> Result<(), Stor
 }
 
 async fn summarise(tx: &Transaction<'_>, input: &Aggregation<'_>, fixed: u64) -> Result<Summary, StoreError> {
+    let advisory: Vec<i32> = input.plan.jobs.iter().filter(|job| job.advisory).map(|job| signed32(job.job)).collect();
     let rows = tx
         .query(
-            "select severity, count(*), count(*) filter (where is_new) from scan_findings
-             where tenant = $1 and scan_id = $2 group by severity",
-            &[&input.scan.tenant.as_str(), &input.scan.scan_id.as_uuid()],
+            "select severity, count(*), count(*) filter (where is_new), count(*) filter (where job <> all ($3))
+             from scan_findings where tenant = $1 and scan_id = $2 group by severity",
+            &[&input.scan.tenant.as_str(), &input.scan.scan_id.as_uuid(), &advisory],
         )
         .await?;
-    let (mut by_severity, mut findings, mut new) = (BTreeMap::new(), 0, 0);
+    let (mut by_severity, mut enforced_by_severity, mut findings, mut new) = (BTreeMap::new(), BTreeMap::new(), 0, 0);
     for row in rows {
-        let count = values::unsigned(row.get(1));
-        by_severity.insert(values::severity(row.get(0))?, count);
+        let (severity, count) = (values::severity(row.get(0))?, values::unsigned(row.get(1)));
+        by_severity.insert(severity, count);
+        let enforced = values::unsigned(row.get(3));
+        if enforced > 0 {
+            enforced_by_severity.insert(severity, enforced);
+        }
         findings += count;
         new += values::unsigned(row.get(2));
     }
@@ -250,6 +255,7 @@ async fn summarise(tx: &Transaction<'_>, input: &Aggregation<'_>, fixed: u64) ->
     Ok(Summary {
         findings,
         by_severity,
+        enforced_by_severity,
         new,
         fixed,
         jobs: count(input.plan.jobs.len()),

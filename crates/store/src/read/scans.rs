@@ -84,7 +84,7 @@ impl Store {
         let jobs = self
             .client
             .query(
-                "select job, engine, engine_version, state, outcome, cached, compute, attempt, files, findings, duration_ms,
+                "select job, engine, engine_version, advisory, state, outcome, cached, compute, attempt, files, findings, duration_ms,
                         peak_memory_bytes, error, shard_index, shard_count
                  from jobs where tenant = $1 and scan_id = $2 order by job",
                 &key,
@@ -124,6 +124,7 @@ fn job_view(row: &Row) -> JobView {
         engine_version: row.get("engine_version"),
         state: row.get("state"),
         outcome: row.get("outcome"),
+        advisory: row.get("advisory"),
         cached: row.get("cached"),
         compute: row.get("compute"),
         attempt: unsigned32(row.get("attempt")),

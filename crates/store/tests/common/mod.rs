@@ -7,7 +7,7 @@
 )]
 
 use dunlin_contracts::{
-    plan::Plan,
+    plan::{Plan, PlannedJob},
     steps::{ScanMessage, SnapshotRef, Summary},
 };
 use dunlin_core::{
@@ -23,6 +23,7 @@ use dunlin_testkit::{TestDatabase, fixtures};
 struct Job {
     engine: String,
     shard: Shard,
+    advisory: bool,
     outcome: JobOutcome,
     findings: Vec<Finding>,
 }
@@ -37,7 +38,7 @@ pub struct Run {
 impl Run {
     pub fn of(engine: &str) -> Self {
         let (engine, outcome) = (engine.to_owned(), JobOutcome::Assessed);
-        let jobs = vec![Job { engine, shard: Shard::WHOLE, outcome, findings: Vec::new() }];
+        let jobs = vec![Job { engine, shard: Shard::WHOLE, advisory: false, outcome, findings: Vec::new() }];
         Self { jobs, nothing_to_read: Vec::new() }
     }
     /// An engine that may run and selects no file.
@@ -51,6 +52,10 @@ impl Run {
     }
     pub fn outcome(mut self, outcome: JobOutcome) -> Self {
         self.last().outcome = outcome;
+        self
+    }
+    pub fn advisory(mut self) -> Self {
+        self.last().advisory = true;
         self
     }
     pub fn shard(mut self, shard: Shard) -> Self {
@@ -104,7 +109,8 @@ impl World {
         plan.nothing_to_read.clone_from(&run.nothing_to_read);
         let mut results = Vec::new();
         for (n, job) in run.jobs.iter().enumerate() {
-            plan.jobs.push(fixtures::job(&scan, n as u32, &job.engine, job.shard));
+            let planned = fixtures::job(&scan, n as u32, &job.engine, job.shard);
+            plan.jobs.push(PlannedJob { advisory: job.advisory, ..planned });
             results.push(JobResult {
                 job: n as u32,
                 outcome: job.outcome,
