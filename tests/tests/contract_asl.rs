@@ -369,6 +369,7 @@ fn meaning(expression: &str) -> Value {
         "$states.context.Execution.Input.trace_id" => scan["trace_id"].clone(),
         "$snapshot" => json!({
             "prefix": "snapshots/acme/r/abc", "revision": "abc", "track": "main", "committed_at": "2026-11-20T10:00:00Z",
+            "resolved_at": "2026-11-20T10:00:01Z",
             "files": 10, "bytes": 1000, "reused": false
         }),
         "$plan_key" => json!("plans/acme/s/plan.json"),

@@ -304,6 +304,8 @@ fn every_kind_of_object_expires_and_is_permitted_by_name() {
     let kinds: BTreeSet<String> = all.iter().map(|key| key.split('/').next().unwrap().to_owned()).collect();
     let root = Module::root();
     assert_eq!(entries(root.local("lifetimes")).into_keys().collect::<BTreeSet<_>>(), kinds, "local.lifetimes");
+    let snapshots = entries(root.local("lifetimes"))["snapshots"].to_string();
+    assert_eq!(snapshots, keys::SNAPSHOT_DAYS.to_string(), "how long snapshots are kept");
     let mut permitted = BTreeSet::new();
     walk(root.local("objects"), &mut |expression| {
         if let Expression::Array(items) = expression {

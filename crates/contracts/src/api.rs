@@ -123,6 +123,7 @@ pub struct ScanView {
     /// Why the scan is `partial` or `failed`, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The line of history: a branch, `tag:<name>`, a commit, or `upload:<branch>`. Findings live on their track.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -65,10 +65,14 @@ pub struct SnapshotRef {
     /// `snapshots/<tenant>/<repository>/<revision>`.
     pub prefix: String,
     pub revision: String,
-    /// The line of history this scan belongs to: branch, tag or commit as asked for; `HEAD` resolves to its branch.
+    /// The line of history this scan belongs to: a branch (`HEAD` resolves to its branch), `tag:<name>`, a commit, or
+    /// `upload:<branch>`; git allows no colon in a name.
     pub track: String,
     #[serde(with = "time::serde::rfc3339")]
     pub committed_at: OffsetDateTime,
+    /// When the branch or tag was looked up; for an upload, when it was accepted. Of a track's scans, the latest decides.
+    #[serde(with = "time::serde::rfc3339")]
+    pub resolved_at: OffsetDateTime,
     pub files: u64,
     pub bytes: u64,
     /// The snapshot was there already: nothing was fetched.

@@ -21,8 +21,12 @@ pub fn snapshot_prefix(tenant: &TenantId, repository: RepositoryId, revision: &s
     format!("snapshots/{tenant}/{repository}/{revision}")
 }
 
-pub fn snapshot_archive(prefix: &str) -> String {
-    format!("{prefix}/snapshot.tar.zst")
+/// For how long S3 keeps a snapshot, in days; Terraform's lifecycle rule says the same.
+pub const SNAPSHOT_DAYS: i64 = 30;
+
+/// Named by its content: of two that pack the same revision at the same moment, neither writes over the other's archive.
+pub fn snapshot_archive(prefix: &str, sha256: &str) -> String {
+    format!("{prefix}/{sha256}.tar.zst")
 }
 
 /// The list of files, one JSON object a line, compressed with zstd.

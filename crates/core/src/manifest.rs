@@ -10,10 +10,13 @@ pub struct SnapshotManifest {
     pub version: u32,
     /// Commit id, or tree digest of an upload; hexadecimal.
     pub revision: String,
-    /// Author date of the commit; for an upload, when it was accepted. Decides which scan is the newest.
+    /// The committer's date; for an upload, when its first scan was accepted. For people: it orders nothing, since clocks of
+    /// authors are wrong at times and rebased commits keep old dates.
     #[serde(with = "time::serde::rfc3339")]
     pub committed_at: OffsetDateTime,
-    /// Of `snapshot.tar.zst`, hexadecimal.
+    #[serde(with = "time::serde::rfc3339")]
+    pub packed_at: OffsetDateTime,
+    /// Of the archive, hexadecimal; it is part of its key.
     pub archive_sha256: String,
     pub archive_bytes: u64,
     pub files: u64,

@@ -100,10 +100,18 @@ fn tail(head: &ReportHead) -> Value {
         "properties": {"scanId": head.scan_id, "state": head.state, "track": head.track, "repository": head.repository},
     });
     if let Some(url) = &head.repository_url {
-        tail["versionControlProvenance"] =
-            json!([{"repositoryUri": url, "revisionId": head.revision, "branch": head.track}]);
+        let mut provenance = json!({"repositoryUri": url, "revisionId": head.revision});
+        if let Some(branch) = branch(&head.track, &head.revision) {
+            provenance["branch"] = json!(branch);
+        }
+        tail["versionControlProvenance"] = json!([provenance]);
     }
     tail
+}
+
+/// Of a track that is a branch. Tags and uploads have a colon, which git allows in no name; a commit is its own track.
+fn branch<'a>(track: &'a str, revision: &str) -> Option<&'a str> {
+    (!track.contains(':') && track != revision && !track.is_empty()).then_some(track)
 }
 
 fn notification(engine: &ReportEngine) -> Value {

@@ -32,6 +32,7 @@ impl Packed {
             version: 1,
             revision: revision.to_owned(),
             committed_at,
+            packed_at: OffsetDateTime::now_utc(),
             archive_sha256: self.archive_sha256.clone(),
             archive_bytes: self.archive_bytes,
             files: self.files.len() as u64,

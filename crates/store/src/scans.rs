@@ -156,7 +156,7 @@ pub(crate) async fn describe_scan(
     tx.execute(
         "update scans set state = 'running', started_at = coalesce(started_at, now()),
              track = $3, revision = $4, committed_at = $5, warnings = $6, fail_on = $7,
-             nothing_to_read = $8
+             nothing_to_read = $8, resolved_at = $9
          where tenant = $1 and id = $2 and state in ('accepted', 'running')",
         &[
             &scan.tenant.as_str(),
@@ -167,6 +167,7 @@ pub(crate) async fn describe_scan(
             &warnings,
             &plan.fail_on.map(values::rank),
             &nothing_to_read,
+            &snapshot.resolved_at,
         ],
     )
     .await?;

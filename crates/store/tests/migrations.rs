@@ -11,7 +11,10 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
     let db = TestDatabase::empty().await;
     let mut store = db.store().await;
     let first = store.migrate().await.unwrap();
-    assert_eq!(first.applied, ["V1__scans", "V2__findings", "V3__fail_on", "V4__nothing_to_read", "V5__enforced"]);
+    assert_eq!(
+        first.applied,
+        ["V1__scans", "V2__findings", "V3__fail_on", "V4__nothing_to_read", "V5__enforced", "V6__resolved_at"]
+    );
     let second = store.migrate().await.unwrap();
     assert_eq!((second.applied.len(), second.version), (0, first.version));
 }
@@ -22,7 +25,7 @@ async fn two_migrations_at_once_are_safe() {
     let (mut one, mut two) = (db.store().await, db.store().await);
     let (a, b) = tokio::join!(one.migrate(), two.migrate());
     let (a, b) = (a.unwrap(), b.unwrap());
-    assert_eq!(a.applied.len() + b.applied.len(), 5, "{a:?} {b:?}");
+    assert_eq!(a.applied.len() + b.applied.len(), 6, "{a:?} {b:?}");
     assert_eq!(a.version, b.version);
 }
 

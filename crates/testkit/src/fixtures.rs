@@ -58,7 +58,9 @@ pub fn snapshot(scan: &ScanMessage, minute: i64) -> SnapshotRef {
         prefix: keys::snapshot_prefix(&scan.tenant, scan.repository_id, &revision),
         revision,
         track: "main".to_owned(),
-        committed_at: EPOCH + Duration::minutes(minute),
+        // A commit that was rebased: its date says nothing.
+        committed_at: EPOCH - Duration::minutes(minute),
+        resolved_at: EPOCH + Duration::minutes(minute),
         files: 10,
         bytes: 1000,
         reused: false,

@@ -36,7 +36,7 @@ impl World {
         let (scan, snapshot) = (&mut self.input.scan, &mut self.input.snapshot);
         scan.scan_id = ScanId::derived(&scan.tenant, "the next commit");
         scan.accepted_at += Duration::from_secs(86_400);
-        snapshot.committed_at += Duration::from_secs(86_400);
+        snapshot.resolved_at += Duration::from_secs(86_400);
         self.input.plan_key = keys::plan(&scan.tenant, scan.scan_id);
         self.plan = Plan { nothing_to_read, ..fixtures::plan(scan, snapshot, engines) };
         self.input.job_ends.truncate(engines.len());

@@ -37,7 +37,7 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
     let files = snapshot::files(objects, prefix).await?;
     let mut warnings = snapshot_warnings(&manifest);
     let owner = if files.iter().any(|file| file.path == owner_config::PATH) {
-        let text = snapshot::owner_config(objects, prefix).await?;
+        let text = snapshot::owner_config(objects, prefix, &manifest).await?;
         owner_config::parse(&text, |name| engines.iter().any(|e| e.name == name)).unwrap_or_else(|fault| {
             warnings.push(format!("{fault}; the defaults apply"));
             OwnerConfig::default()
@@ -168,7 +168,9 @@ async fn ticket(
         trace_id: input.scan.trace_id.clone(),
         engine: draft.engine.name.clone(),
         engine_version: draft.engine.version.clone(),
-        snapshot_url: objects.presign_get(&keys::snapshot_archive(&input.snapshot.prefix), TICKET_VALID).await?,
+        snapshot_url: objects
+            .presign_get(&keys::snapshot_archive(&input.snapshot.prefix, &manifest.archive_sha256), TICKET_VALID)
+            .await?,
         snapshot_sha256: manifest.archive_sha256.clone(),
         snapshot_bytes: manifest.archive_bytes,
         selection: draft.selection.clone(),

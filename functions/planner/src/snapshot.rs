@@ -29,8 +29,12 @@ pub async fn files(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<Snapsh
 }
 
 /// The text of `.dunlin.toml`. The archive is ordered by path, and dots come before letters: only its beginning is read.
-pub async fn owner_config(objects: &dyn ObjectStore, prefix: &str) -> Result<String, Error> {
-    let key = keys::snapshot_archive(prefix);
+pub async fn owner_config(
+    objects: &dyn ObjectStore,
+    prefix: &str,
+    manifest: &SnapshotManifest,
+) -> Result<String, Error> {
+    let key = keys::snapshot_archive(prefix, &manifest.archive_sha256);
     let reader = open(objects, &key).await?;
     let found = blocking(reader, |reader| {
         let mut archive = tar::Archive::new(zstd::Decoder::new(reader)?);

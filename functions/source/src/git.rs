@@ -75,7 +75,7 @@ pub(crate) async fn snapshot(
 ) -> Result<SnapshotRef, Error> {
     let url = checked_url(context, request.url)?;
     if let Wanted::Commit(id) = &request.wanted {
-        let place = Place::new(scan, id.to_string(), id.to_string());
+        let place = Place::new(scan, id.to_string(), id.to_string(), OffsetDateTime::now_utc());
         if let Some(existing) = place.existing(context).await? {
             return Ok(existing);
         }
@@ -102,27 +102,28 @@ pub(crate) async fn snapshot(
     let wanted = request.wanted;
     let (session, found) = blocking(move || {
         let mut session = Session::open(channel)?;
+        // Before the server is asked: a push meanwhile makes the answer newer than it says, and never older.
+        let asked_at = OffsetDateTime::now_utc();
         let found = session.find(&wanted)?;
-        Ok((session, (wanted, found)))
+        Ok((session, (wanted, found, asked_at)))
     })
     .await?;
-    let (wanted, found) = found;
-    let place = Place::new(scan, found.commit.to_string(), found.track);
+    let (wanted, found, asked_at) = found;
+    let place = Place::new(scan, found.commit.to_string(), found.track, asked_at);
     if let Some(existing) = place.existing(context).await? {
         return Ok(existing);
     }
 
     let scratch = tempfile::Builder::new().prefix("fetch-").tempdir_in(&context.scratch).map_err(Error::Scratch)?;
     let (folder, limits) = (scratch.path().to_owned(), context.limits);
-    let (packed, authored, archive) = blocking(move || {
+    let (packed, committed, archive) = blocking(move || {
         let objects = session.fetch(&folder, found.commit, &wanted, &limits)?;
         let archive: PathBuf = folder.join("snapshot.tar.zst");
-        let (packed, authored) = tree::pack(&objects, found.commit, &wanted, &archive, limits.snapshot)?;
-        Ok((packed, authored, archive))
+        let (packed, committed) = tree::pack(&objects, found.commit, &wanted, &archive, limits.snapshot)?;
+        Ok((packed, committed, archive))
     })
     .await?;
-    // Clocks of authors are wrong at times, and a commit from next year would stay the newest until then.
-    let committed_at = OffsetDateTime::from_unix_timestamp(authored)
+    let committed_at = OffsetDateTime::from_unix_timestamp(committed)
         .unwrap_or(scan.accepted_at)
         .clamp(OffsetDateTime::UNIX_EPOCH, scan.accepted_at);
     place.write(context, &packed, &archive, committed_at).await

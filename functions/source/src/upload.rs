@@ -6,8 +6,10 @@ use dunlin_snapshot::repack_upload;
 use std::{fs::File, io::BufReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The line of history of uploads that name no branch.
-const NO_BRANCH: &str = "HEAD";
+/// Uploads have a line of history of their own: what somebody has changed and not pushed must close no finding of the branch.
+fn track(branch: Option<&str>) -> String {
+    branch.map_or_else(|| "upload".to_owned(), |branch| format!("upload:{branch}"))
+}
 
 pub(crate) async fn snapshot(
     context: &Context,
@@ -32,7 +34,7 @@ pub(crate) async fn snapshot(
     .await
     .map_err(|e| Error::Unavailable(format!("packing ended early: {e}")))??;
 
-    let place = Place::new(scan, packed.tree_digest.clone(), branch.unwrap_or(NO_BRANCH).to_owned());
+    let place = Place::new(scan, packed.tree_digest.clone(), track(branch), scan.accepted_at);
     match place.existing(context).await? {
         Some(existing) => Ok(existing),
         None => place.write(context, &packed, &archive, scan.accepted_at).await,

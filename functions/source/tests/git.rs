@@ -3,6 +3,7 @@
 
 mod support;
 
+use dunlin_cloud::ObjectStore as _;
 use dunlin_core::manifest::SkipReason;
 use dunlin_source::{Error, Limits};
 use dunlin_testkit::git::{GitServer, Rule};
@@ -29,8 +30,9 @@ async fn the_default_branch_is_followed_and_named() {
         (commit.as_str(), "main", false)
     );
     assert_eq!((snapshot.files, snapshot.bytes), (4, 10));
-    // The author's date, not the committer's.
-    assert_eq!(snapshot.committed_at, OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap());
+    // The committer's date, not the author's; and what counts is when the branch was looked at.
+    assert_eq!(snapshot.committed_at, OffsetDateTime::from_unix_timestamp(1_700_009_999).unwrap());
+    assert!(OffsetDateTime::now_utc() - snapshot.resolved_at < time::Duration::minutes(1));
 
     let contents = fixture.contents(&snapshot).await;
     assert_eq!(
@@ -58,9 +60,9 @@ async fn branches_tags_and_commits_are_found_by_name() {
 
     for (target, revision, track) in [
         (json!({ "branch": "feature/x" }), &third, "feature/x"),
-        (json!({ "tag": "light" }), &first, "light"),
-        (json!({ "tag": "v1.0" }), &first, "v1.0"),
-        (json!({ "tag": "outer" }), &first, "outer"),
+        (json!({ "tag": "light" }), &first, "tag:light"),
+        (json!({ "tag": "v1.0" }), &first, "tag:v1.0"),
+        (json!({ "tag": "outer" }), &first, "tag:outer"),
         (json!({ "commit": first }), &first, first.as_str()),
     ] {
         // Another fixture each time: nothing is there to be reused.
@@ -119,10 +121,20 @@ async fn the_same_commit_is_fetched_once() {
     assert_eq!(server.seen().len(), requests, "a known commit needs no request at all");
     assert_eq!((server.fetches(), fixture.objects.keys()), (1, keys));
 
+    // One that S3 is about to delete, or that cannot be read here, is made anew.
+    let key = format!("{}/manifest.json", first.prefix);
+    let mut old = serde_json::to_value(fixture.manifest(&first).await).unwrap();
+    old["packed_at"] = json!("2020-01-01T00:00:00Z");
+    for manifest in [old.to_string(), "{}".to_owned()] {
+        fixture.objects.put(&key, manifest.into(), "application/json").await.unwrap();
+        assert!(!fixture.git(by_branch.clone()).await.unwrap().reused);
+        assert!(fixture.git(by_branch.clone()).await.unwrap().reused);
+    }
+
     // A run that died before it wrote the manifest is made up for, with the same bytes.
     fixture.objects.remove(&format!("{}/manifest.json", first.prefix));
     assert!(!fixture.git(by_branch).await.unwrap().reused);
-    assert_eq!((server.fetches(), fixture.archive(&first).await == archive), (2, true));
+    assert_eq!((server.fetches(), fixture.archive(&first).await == archive), (4, true));
 }
 
 #[tokio::test]
@@ -336,7 +348,7 @@ async fn a_commit_from_the_future_is_dated_when_the_scan_was_accepted() {
     let repo = server.repo("future.git");
     let tree = repo.raw_tree(&[("100644", &repo.blob(b"x"), b"a")]);
     let commit = format!(
-        "tree {tree}\nauthor A <a@example.org> 9999999999999 +0000\ncommitter C <c@example.org> 1700000000 +0000\n\nx\n"
+        "tree {tree}\nauthor A <a@example.org> 1700000000 +0000\ncommitter C <c@example.org> 9999999999999 +0000\n\nx\n"
     );
     let id = repo.git_with(["hash-object", "-t", "commit", "-w", "--stdin", "--literally"], commit.as_bytes());
     repo.git(["update-ref", "refs/heads/main", &id]);

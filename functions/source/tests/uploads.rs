@@ -48,7 +48,7 @@ async fn an_upload_becomes_a_snapshot_under_the_digest_of_its_files() {
     let fixture = Fixture::new();
     upload(&fixture, tar_gz(&[("b.py", b"2"), ("a.py", b"1")])).await;
     let first = fixture.run(&target(), TIME).await.unwrap();
-    assert_eq!((first.files, first.bytes, first.track.as_str(), first.reused), (2, 2, "topic", false));
+    assert_eq!((first.files, first.bytes, first.track.as_str(), first.reused), (2, 2, "upload:topic", false));
     assert_eq!(first.revision.len(), 64);
     assert_eq!(first.prefix, format!("snapshots/{TENANT}/7d1c1f5e-5a0b-5c6e-8f4e-1b2a3c4d5e6f/{}", first.revision));
     assert_eq!(first.committed_at, support::input(&target()).scan.accepted_at);
@@ -58,6 +58,7 @@ async fn an_upload_becomes_a_snapshot_under_the_digest_of_its_files() {
     let keys = fixture.objects.keys();
     let again = fixture.run(&target(), TIME).await.unwrap();
     assert!(again.reused && again.prefix == first.prefix);
+    assert_eq!(again.resolved_at, support::input(&target()).scan.accepted_at);
     assert_eq!(fixture.objects.keys(), keys);
 
     upload(&fixture, tar_gz(&[("a.py", b"1"), ("b.py", b"3")])).await;

@@ -212,6 +212,36 @@ async fn a_webhook_hears_of_the_end_once_signed_and_with_the_same_trace() -> Res
     Ok(())
 }
 
+#[tokio::test]
+async fn one_trace_is_followed_from_the_request_into_jobs_on_lambda_and_on_batch() -> Result<()> {
+    let api = Api::demo().await?;
+    for (compute, job) in [("lambda", "runner-ruff"), ("batch", "jobs")] {
+        let trace = uuid::Uuid::now_v7().simple().to_string();
+        let config = format!("engines = [\"ruff\"]\n[engine.ruff]\ncompute = \"{compute}\"\n");
+        // Nothing of it is known, or no job would run.
+        let python = format!("# {trace}\n{}", weak_python(1));
+        let target = api.upload("trace", &[(".dunlin.toml", &config), ("app.py", &python)]).await?;
+        let header = format!("00-{trace}-b7ad6b7169203331-01");
+        let body = json!({ "target": target });
+        let answer = api.send(Method::POST, "/v1/scans", Some(body), &[("traceparent", &header)]).await?;
+        let id = answer.body["id"].as_str().context("no id")?.to_owned();
+        ensure!(api.ended(&id).await?.trace_id == trace);
+        for source in ["intake", "dispatcher", "source", "planner", job, "aggregator", "notifier", "recorder"] {
+            wait::until(&format!("the trace in the log of {source}"), Duration::from_secs(30), async || {
+                let logs = dunlin_tests::cloud::local_cloud(&["logs", source])?;
+                let line = logs.lines().find(|line| line.contains(&trace)).map(str::to_owned);
+                ensure!(
+                    line.as_deref().is_none_or(|line| line.contains(&id)),
+                    "{source} does not name the scan: {line:?}"
+                );
+                Ok(line)
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
 fn sign(key: &str, text: &str) -> Result<String> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use hmac::{Hmac, KeyInit, Mac};

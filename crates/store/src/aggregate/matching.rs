@@ -80,7 +80,7 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
     )
     .await?;
 
-    // Everything else was never seen before. When a newer commit has been scanned by the same engine without it, it is gone.
+    // Everything else was never seen before. When a later look by the same engine is without it, it is gone.
     tx.execute("update matches set finding_id = gen_random_uuid(), is_new = true where finding_id is null", &[])
         .await?;
     let gone_already = newer.unwrap_or_default();
@@ -118,21 +118,21 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
     Ok(Matched { decides, fixed })
 }
 
-/// When a newer commit of the track has a result: the engines that saw all of it. The newest commit decides, not the newest
-/// arrival; of two scans of one commit, the one that was accepted last.
+/// When a later look at the track has a result: the engines that saw all of it. The latest look decides, not the latest
+/// arrival; of two at the same moment, the one that was accepted last.
 async fn newer_scan(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Option<Vec<String>>, StoreError> {
     let scan = input.scan;
     let newest = tx
         .query_opt(
             "select id from scans
              where tenant = $1 and repository_id = $2 and track = $3 and state in ('complete', 'partial')
-               and (committed_at, accepted_at, id) > ($4, $5, $6)
-             order by committed_at desc, accepted_at desc, id desc limit 1",
+               and (resolved_at, accepted_at, id) > ($4, $5, $6)
+             order by resolved_at desc, accepted_at desc, id desc limit 1",
             &[
                 &scan.tenant.as_str(),
                 &scan.repository_id.as_uuid(),
                 &text(&input.snapshot.track),
-                &input.snapshot.committed_at,
+                &input.snapshot.resolved_at,
                 &scan.accepted_at,
                 &scan.scan_id.as_uuid(),
             ],

@@ -8,7 +8,7 @@ use dunlin_contracts::api::{Page, RepositoryView};
 use dunlin_core::{RepositoryId, TenantId};
 use tokio_postgres::{Row, types::ToSql};
 
-/// The latest scan is the one of the newest commit, whenever it arrived; one without a result (failed, cancelled) counts only while
+/// The latest scan is the one whose branch was looked up last, whenever it arrived; one without a result (failed, cancelled) counts only while
 /// there is none with a result. Open findings are those of the same track: the others have their own.
 fn sql(condition: &str) -> String {
     format!(
@@ -23,7 +23,7 @@ fn sql(condition: &str) -> String {
          left join lateral (
              select {SCAN_COLUMNS} from scans s
              where s.tenant = r.tenant and s.repository_id = r.id and s.state in ('complete', 'partial', 'failed', 'cancelled')
-             order by s.state in ('complete', 'partial') desc, s.committed_at desc nulls last, s.accepted_at desc, s.id desc
+             order by s.state in ('complete', 'partial') desc, s.resolved_at desc nulls last, s.accepted_at desc, s.id desc
              limit 1
          ) latest on true
          where r0.tenant = $1 and {condition}"

@@ -32,11 +32,12 @@ async fn bench(files: &[(&str, &str)]) -> Bench {
     let archive = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap();
     let manifest = serde_json::json!({
         "version": 1, "revision": input.snapshot.revision, "committed_at": "2026-11-20T09:00:00Z",
+        "packed_at": "2026-11-20T09:00:00Z",
         "archive_sha256": "00".repeat(32), "archive_bytes": archive.len(), "files": files.len(), "bytes": 1,
         "skipped": [{ "path": "evil", "reason": "symlink" }], "skipped_total": 1,
     });
     let prefix = &input.snapshot.prefix;
-    objects.put(&keys::snapshot_archive(prefix), archive.into(), "").await.unwrap();
+    objects.put(&keys::snapshot_archive(prefix, &"00".repeat(32)), archive.into(), "").await.unwrap();
     objects.put(&keys::snapshot_files(prefix), zstd::encode_all(list.as_slice(), 1).unwrap().into(), "").await.unwrap();
     objects.put(&keys::snapshot_manifest(prefix), manifest.to_string().into(), "").await.unwrap();
     let settings = Settings {

@@ -60,7 +60,7 @@ impl Session {
             Wanted::Commit(id) if id.kind() != self.hash => return Err(wanted.not_found()),
             Wanted::Commit(id) => return Ok(Found { commit: *id, track: id.to_string() }),
             Wanted::Branch(name) => (format!("refs/heads/{name}"), name.clone()),
-            Wanted::Tag(name) => (format!("refs/tags/{name}"), name.clone()),
+            Wanted::Tag(name) => (format!("refs/tags/{name}"), format!("tag:{name}")),
             Wanted::DefaultBranch => return self.find_default(),
         };
         let refs = self.refs(&name)?;

@@ -31,7 +31,7 @@ pub(crate) fn pack(
     }
     let mut buffer = Vec::new();
     let commit = odb.find_commit(&commit, &mut buffer).map_err(|_| damaged())?;
-    let authored = commit.author().ok().and_then(|author| author.time().ok()).map_or(0, |time| time.seconds);
+    let committed = commit.committer().ok().and_then(|who| who.time().ok()).map_or(0, |time| time.seconds);
     let root = commit.tree();
 
     let out = BufWriter::new(File::create_new(archive).map_err(Error::Scratch)?);
@@ -40,7 +40,7 @@ pub(crate) fn pack(
     walk.tree(root)?;
     let (packed, mut out) = walk.packer.finish().map_err(Error::in_repository)?;
     out.flush().map_err(Error::Scratch)?;
-    Ok((packed, authored))
+    Ok((packed, committed))
 }
 
 fn damaged() -> Error {

@@ -87,7 +87,8 @@ impl Fixture {
     }
 
     pub async fn archive(&self, snapshot: &SnapshotRef) -> Vec<u8> {
-        self.objects.get(&keys::snapshot_archive(&snapshot.prefix)).await.unwrap().unwrap().to_vec()
+        let sha256 = self.manifest(snapshot).await.archive_sha256;
+        self.objects.get(&keys::snapshot_archive(&snapshot.prefix, &sha256)).await.unwrap().unwrap().to_vec()
     }
 
     /// Paths, modes and contents as an ordinary tar reader sees them.
