@@ -77,15 +77,11 @@ impl Modify for Refusals {
 pub(super) struct Links;
 
 /// Operation, status, where its answer has the value, operation that takes it as a parameter, the parameter.
-const LINKS: [(&str, &str, &str, &str, &str); 9] = [
+const LINKS: [(&str, &str, &str, &str, &str); 5] = [
     ("createScan", "202", "$response.body#/id", "getScan", "id"),
     ("createScan", "202", "$response.body#/id", "listFindings", "id"),
     ("createScan", "202", "$response.body#/id", "getReport", "id"),
     ("createScan", "202", "$response.body#/id", "cancelScan", "id"),
-    ("listScans", "200", "$response.body#/items/0/id", "getScan", "id"),
-    ("listScans", "200", "$response.body#/items/0/id", "listFindings", "id"),
-    ("listScans", "200", "$response.body#/items/0/repository_id", "getRepository", "id"),
-    ("listRepositories", "200", "$response.body#/items/0/id", "getRepository", "id"),
     ("putCredential", "204", "$request.path.name", "deleteCredential", "name"),
 ];
 
