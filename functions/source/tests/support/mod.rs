@@ -1,6 +1,8 @@
 //! The function with fakes around it.
 #![allow(clippy::allow_attributes, dead_code, reason = "each test file uses its own part of this")]
 
+pub mod disk;
+
 use async_trait::async_trait;
 use dunlin_cloud::ObjectStore;
 use dunlin_cloud::memory::{MemoryObjects, MemorySecrets};
