@@ -300,8 +300,28 @@ impl Repo {
     /// Feeds `git fast-import`, which makes a pack of any size in seconds. Files over 1 MiB are not compared with each other.
     pub fn import(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) {
         self.git(["config", "core.bigFileThreshold", "1m"]);
+        self.import_with(&[], 0, write);
+    }
+
+    /// The same with other configuration; objects are stored as differences from the one before, up to `depth` of them in a
+    /// row.
+    pub fn import_with(
+        &self,
+        configuration: &[&str],
+        depth: u32,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) {
         let mut child = std::process::Command::new("git")
-            .args(["-c", "core.compression=1", "fast-import", "--quiet", "--depth=0"])
+            .args(configuration)
+            .args([
+                "-c",
+                "core.compression=1",
+                "-c",
+                "fastimport.unpackLimit=0",
+                "fast-import",
+                "--quiet",
+                &format!("--depth={depth}"),
+            ])
             .current_dir(&self.path)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("HOME", &self.path)
@@ -313,6 +333,15 @@ impl Repo {
         io::Write::flush(&mut input).unwrap();
         drop(input);
         assert!(child.wait().unwrap().success(), "git fast-import failed");
+    }
+
+    /// The path of the one pack there is.
+    pub fn only_pack(&self) -> String {
+        let packs = std::fs::read_dir(self.path.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+        let mut packs = packs.filter(|path| path.extension().is_some_and(|e| e == "pack"));
+        let pack = packs.next().expect("there is no pack");
+        assert!(packs.next().is_none(), "there is more than one pack");
+        pack.to_str().unwrap().to_owned()
     }
 
     pub fn blob(&self, data: &[u8]) -> String {

@@ -150,3 +150,24 @@ async fn one_huge_file_is_left_out_and_named_also_when_it_is_sent() {
         assert!(memory < most, "{name}: {memory} MiB");
     }
 }
+
+/// A pack of half a megabyte that unpacks to a chain of large files, each stored as its difference from the one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_differences_does_not_pile_up_in_memory() {
+    let _alone = ALONE.lock().await;
+    let server = GitServer::start().await;
+    let repo = server.repo("chain.git");
+    repo.git(["config", "uploadpack.allowFilter", "false"]);
+    repo.import_with(&["-c", "core.bigFileThreshold=1g"], 50, |out| {
+        (1..=6).try_for_each(|mark| blob(out, mark, 64))?;
+        commit(out)?;
+        (1..=6).try_for_each(|mark| writeln!(out, "M 100644 :{mark} f{mark}.bin"))
+    });
+    let stored = repo.git(["verify-pack", "-v", &repo.only_pack()]);
+    assert!(stored.contains("chain length = 5"), "the premise, a chain: {stored}");
+    let large = Large::new();
+    let (snapshot, memory) = large.fetch(&server, "chain.git").await;
+    println!("{memory} MiB for a chain of 6 files of 64 MiB");
+    assert_eq!(large.manifest(&snapshot.unwrap()).await.skipped_total, 6);
+    assert!(memory < 4 * 64, "{memory} MiB");
+}
