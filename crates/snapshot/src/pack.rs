@@ -83,7 +83,7 @@ impl<W: Write> Packer<W> {
     }
 
     /// Adds a file of exactly `size` bytes. `path` is clean (see [`crate::check_path`]) and greater than the one before it.
-    pub fn add(&mut self, path: &str, executable: bool, size: u64, data: impl Read) -> Result<(), SnapshotError> {
+    pub fn add(&mut self, path: &str, executable: bool, size: u64, mut data: impl Read) -> Result<(), SnapshotError> {
         if size > self.limits.file_bytes {
             self.skip(path.as_bytes(), SkipReason::TooLarge);
             return Ok(());
@@ -93,6 +93,15 @@ impl<W: Write> Packer<W> {
             self.skip(path.as_bytes(), SkipReason::CaseCollision);
             return Ok(());
         }
+        let mut start = Vec::new();
+        if size < LFS_POINTER_BYTES {
+            (&mut data).take(LFS_POINTER_BYTES).read_to_end(&mut start).map_err(SnapshotError::Write)?;
+            if start.len() as u64 == size && is_lfs_pointer(&start) {
+                self.skip(path.as_bytes(), SkipReason::LfsPointer);
+                return Ok(());
+            }
+        }
+        let data = start.as_slice().chain(data);
         if self.files.len() as u64 >= self.limits.files {
             return Err(SnapshotError::TooManyFiles { limit: self.limits.files });
         }
@@ -150,6 +159,18 @@ impl<W: Write> Packer<W> {
         };
         Ok((packed, hashing.inner))
     }
+}
+
+/// Pointer files are shorter (Git LFS specification, "The Pointer").
+const LFS_POINTER_BYTES: u64 = 1024;
+
+/// The first line is the version, the last ones are the digest and the size.
+fn is_lfs_pointer(data: &[u8]) -> bool {
+    let text = std::str::from_utf8(data).unwrap_or_default();
+    let of_lfs = |version: &str| {
+        ["https://git-lfs.github.com/spec/", "https://hawser.github.com/spec/"].iter().any(|v| version.starts_with(v))
+    };
+    text.strip_prefix("version ").is_some_and(of_lfs) && text.lines().any(|line| line.starts_with("oid sha256:"))
 }
 
 /// Hashes and counts what is written.

@@ -31,6 +31,8 @@ pub enum Rule {
     Silent,
     /// Does not know protocol version 2.
     Old,
+    /// Says that it leaves large files out when asked, and sends them.
+    Unfiltered,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +132,7 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
         .map(|(_, r)| r.clone())
         .collect();
     let mut protocol = header("git-protocol").unwrap_or_default();
+    let mut body = body;
     for rule in found {
         let answer = match rule {
             Rule::Private { user } => {
@@ -157,6 +160,10 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
                 protocol.clear();
                 continue;
             }
+            Rule::Unfiltered => {
+                body = without_filter(&body);
+                continue;
+            }
         };
         let end = if answer.contains("\r\n\r\n") { "" } else { "connection: close\r\n\r\n" };
         let _ = stream.write_all(format!("{answer}{end}").as_bytes()).await;
@@ -164,6 +171,21 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
     }
     let content_type = header("content-type").unwrap_or_default();
     http_backend(&root, method, target, &content_type, &protocol, &body, &mut stream).await;
+}
+
+/// Takes the line `filter ...` out of a request; each line begins with its length (gitprotocol-common, "pkt-line Format").
+fn without_filter(body: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kept) = (body, Vec::new());
+    while let Some(digits) = rest.get(..4) {
+        let length = std::str::from_utf8(digits).ok().and_then(|d| usize::from_str_radix(d, 16).ok()).unwrap_or(4);
+        // Lengths below four are marks without contents.
+        let (line, after) = rest.split_at(length.max(4).min(rest.len()));
+        if !line[4..].starts_with(b"filter ") {
+            kept.extend_from_slice(line);
+        }
+        rest = after;
+    }
+    kept
 }
 
 async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {

@@ -11,7 +11,7 @@ use dunlin_core::{
     manifest::{SkipReason, SnapshotManifest},
 };
 use dunlin_source::{Error, Limits};
-use dunlin_testkit::git::{GitServer, Repo};
+use dunlin_testkit::git::{GitServer, Repo, Rule};
 use serde_json::json;
 use std::{
     fs,
@@ -149,6 +149,23 @@ async fn one_huge_file_is_left_out_and_named_also_when_it_is_sent() {
         let most = if filter == "true" { 100 } else { lambda_memory_mib() * 3 / 4 };
         assert!(memory < most, "{name}: {memory} MiB");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_asked_to_leave_large_files_out_and_sends_them_is_refused() {
+    let _alone = ALONE.lock().await;
+    let server = GitServer::start().await;
+    let repo = server.repo("liar.git");
+    repo.git(["config", "uploadpack.allowFilter", "true"]);
+    files_of(&repo, 1, 300);
+    let large = Large::new();
+    assert_eq!(large.fetch(&server, "liar.git").await.0.unwrap().files, 0, "the premise: it can leave them out");
+    let large = Large::new();
+    server.rule("/liar.git", Rule::Unfiltered);
+    let (result, memory) = large.fetch(&server, "liar.git").await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("a file or folder of it is larger than 64 MiB"), "{error:?}");
+    assert!(memory < 100, "{memory} MiB");
 }
 
 /// A pack of half a megabyte that unpacks to a chain of large files, each stored as its difference from the one before.
