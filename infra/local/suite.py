@@ -99,6 +99,8 @@ def test(suite: Suite) -> None:
         # The end-to-end tests share one stack: its Postgres is stopped and its queues are counted by some of them.
         suite.step("end-to-end tests", ["cargo", "test", "--package", "dunlin-tests", "--no-fail-fast", "--",
                                         "--test-threads=1"], values, counts=True)
+        # Last: it leaves scans of nothing behind, and credentials under made-up names.
+        suite.step("the API against its document", [sys.executable, "infra/local/apicheck.py", "--stack", "test"])
     except Failed:
         keep_logs(stack)
         raise

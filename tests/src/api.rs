@@ -88,6 +88,19 @@ impl Api {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Result<Answer> {
+        let body = body.map(|body| body.to_string().into_bytes());
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        self.send_bytes(method, path, body, &headers).await
+    }
+
+    /// The same with a body that need not be JSON.
+    pub async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -95,8 +108,8 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if let Some(body) = &body {
-            request = request.json(body);
+        if let Some(body) = body {
+            request = request.body(body);
         }
         let response = request.send().await?;
         let status = response.status().as_u16();

@@ -2,7 +2,7 @@
 
 use crate::steps::Summary;
 use dunlin_core::finding::{Confidence, Severity};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ pub struct ScanRequest {
     pub target: Target,
     /// Only these engines. Without it, every engine that has something to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_items = 50)]
+    #[schema(min_items = 1, max_items = 50)]
     pub engines: Option<Vec<String>>,
 }
 
@@ -24,29 +24,42 @@ pub struct ScanRequest {
 pub enum Target {
     /// A repository that is fetched over HTTPS.
     Git {
-        /// `https://host/path`, without credentials, at most 2,000 characters.
+        /// `https://host/path`, without credentials, query or fragment; a host in its ASCII form.
+        #[schema(
+            format = "uri",
+            max_length = 2000,
+            pattern = r"^https?://[A-Za-z0-9._~\[!$&'()*+,;=%-][A-Za-z0-9._~:/\[\]@!$&'()*+,;=%-]*$"
+        )]
         url: String,
-        /// At most one of branch, tag and commit; none means the default branch.
+        /// At most one of branch, tag and commit; none means the default branch. A name that `git check-ref-format` allows and
+        /// that does not begin with a dash.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u0020\u007f-\u009f~^:?*\[\\]+$")]
         branch: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u0020\u007f-\u009f~^:?*\[\\]+$")]
         tag: Option<String>,
-        /// 40 or 64 hexadecimal digits.
+        /// 40 or 64 lower-case hexadecimal digits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(pattern = "^([0-9a-f]{40}|[0-9a-f]{64})$")]
         commit: Option<String>,
         /// Name of a stored credential (`PUT /v1/credentials/{name}`) for a private repository.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(pattern = "^[a-z0-9_-]{1,64}$")]
         credential: Option<String>,
     },
     /// An archive that was sent to the URL that `POST /v1/uploads` gave.
     Upload {
         upload_id: Uuid,
-        /// What to call the repository: scans with the same name belong together.
+        /// What to call the repository: scans with the same name belong together. No control characters, not only blanks.
+        #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
         repository: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u0020\u007f-\u009f~^:?*\[\\]+$")]
         branch: Option<String>,
         /// The commit the working tree is based on, for people to read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(pattern = "^([0-9a-f]{40}|[0-9a-f]{64})$")]
         commit: Option<String>,
     },
 }
@@ -66,11 +79,24 @@ pub struct ScanAccepted {
 #[serde(deny_unknown_fields)]
 pub struct UploadRequest {
     /// Size of the archive (`tar`, `tar.gz` or `tar.zst`); at most 1 GiB.
+    #[serde(deserialize_with = "whole_number")]
     #[schema(minimum = 1, maximum = 1073741824)]
     pub bytes: u64,
     /// SHA-256 of the archive, hexadecimal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256: String,
+}
+
+/// JSON does not tell 5 from 5.0 or 5e0, and some clients write the latter.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    /// Up to here a float counts in ones.
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT).contains(float);
+    number
+        .as_u64()
+        .or_else(|| number.as_f64().filter(whole).map(|float| float as u64))
+        .ok_or_else(|| serde::de::Error::custom(format!("{number} is not a whole number of bytes")))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -88,12 +114,17 @@ pub struct UploadTarget {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialPut {
-    /// The one host that ever sees the token.
+    /// The one host that ever sees the token, in lower case; with its port where that is not 443.
+    #[schema(
+        max_length = 259,
+        pattern = "^(([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z]([a-z0-9-]{0,61}[a-z0-9])?|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]))(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$"
+    )]
     pub host: String,
-    /// User name for HTTP basic authentication; `x-access-token` suits GitHub.
+    /// User name for HTTP basic authentication, without colon; `x-access-token` suits GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^:\u0000-\u001f\u007f-\u009f]+$")]
     pub username: Option<String>,
-    #[schema(max_length = 4096)]
+    #[schema(min_length = 1, max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub token: String,
 }
 
@@ -102,6 +133,11 @@ pub struct CredentialPut {
 #[serde(deny_unknown_fields)]
 pub struct WebhookPut {
     /// `https://...`; told about every scan of the organisation that ends.
+    #[schema(
+        format = "uri",
+        max_length = 2000,
+        pattern = r"^https?://[A-Za-z0-9._~\[!$&'()*+,;=%-][A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*$"
+    )]
     pub url: String,
 }
 

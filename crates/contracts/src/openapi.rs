@@ -6,13 +6,14 @@ use crate::{
         AuthDiscovery, CredentialPut, FindingView, Health, JobView, Page, RepositoryView, ScanAccepted, ScanRequest,
         ScanView, UploadRequest, UploadTarget, WebhookCreated, WebhookPut,
     },
-    problem::{FieldError, Problem},
+    problem::{FieldError, GatewayRefusal, Problem},
     steps::Summary,
 };
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-};
+use utoipa::OpenApi;
+
+mod complete;
+
+use complete::{Closed, Links, Refusals, Token};
 
 /// A route of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,24 +62,11 @@ pub const ROUTES: &[Route] = &[
     ),
     components(schemas(
         ScanRequest, ScanAccepted, ScanView, JobView, FindingView, Summary, UploadRequest, UploadTarget, RepositoryView,
-        CredentialPut, WebhookPut, WebhookCreated, Health, AuthDiscovery, Problem, FieldError,
+        CredentialPut, WebhookPut, WebhookCreated, Health, AuthDiscovery, Problem, FieldError, GatewayRefusal,
     )),
-    modifiers(&Token),
+    modifiers(&Token, &Closed, &Refusals, &Links),
 )]
 struct Document;
-
-struct Token;
-
-impl Modify for Token {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .description(Some("The ID token of the environment's user pool; GET /v1/health says where to get one."))
-            .build();
-        document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme));
-    }
-}
 
 pub fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
@@ -126,10 +114,10 @@ documented! {
     /// List scans, newest first
     #[utoipa::path(get, path = "/v1/scans", tag = "scans", operation_id = "listScans",
         params(
-            ("status" = Option<String>, Query, description = "accepted, running, complete, partial, failed or cancelled"),
+            ("status" = Option<String>, Query, pattern = "^(accepted|running|complete|partial|failed|cancelled)$", description = "accepted, running, complete, partial, failed or cancelled"),
             ("repository_id" = Option<Uuid>, Query, description = "Only this repository's"),
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
-            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+            ("cursor" = Option<String>, Query, min_length = 1, max_length = 1000, description = "`next_cursor` of the page before"),
         ),
         responses(
             (status = 200, description = "A page; jobs are left out", body = Page<ScanView>),
@@ -152,16 +140,16 @@ documented! {
     #[utoipa::path(get, path = "/v1/scans/{id}/findings", tag = "findings", operation_id = "listFindings",
         params(
             ("id" = Uuid, Path, description = "The scan"),
-            ("severity" = Option<String>, Query, description = "One or more of critical, high, medium, low, info, separated by commas"),
-            ("min_severity" = Option<String>, Query, description = "This severity and worse"),
-            ("engine" = Option<String>, Query, description = "Only this engine's"),
-            ("rule" = Option<String>, Query, description = "Only this rule's: `<engine>/<id>`"),
-            ("state" = Option<String>, Query, description = "open, fixed, reopened, false_positive, accepted or duplicate"),
-            ("path" = Option<String>, Query, description = "Only paths that begin with this"),
+            ("severity" = Option<String>, Query, pattern = "^(critical|high|medium|low|info)(,(critical|high|medium|low|info))*$", description = "One or more of critical, high, medium, low, info, separated by commas"),
+            ("min_severity" = Option<String>, Query, pattern = "^(critical|high|medium|low|info)$", description = "This severity and worse"),
+            ("engine" = Option<String>, Query, max_length = 1000, pattern = r"^[^\u0000]*$", description = "Only this engine's"),
+            ("rule" = Option<String>, Query, max_length = 1000, pattern = r"^[^\u0000]*$", description = "Only this rule's: `<engine>/<id>`"),
+            ("state" = Option<String>, Query, pattern = "^(open|fixed|reopened|false_positive|accepted|duplicate)$", description = "open, fixed, reopened, false_positive, accepted or duplicate"),
+            ("path" = Option<String>, Query, max_length = 1000, pattern = r"^[^\u0000]*$", description = "Only paths that begin with this"),
             ("new" = Option<bool>, Query, description = "Seen for the first time by this scan, or not"),
-            ("sort" = Option<String>, Query, description = "severity (worst first) or path; severity when left out"),
+            ("sort" = Option<String>, Query, pattern = "^(severity|path)$", description = "severity (worst first) or path; severity when left out"),
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
-            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+            ("cursor" = Option<String>, Query, min_length = 1, max_length = 1000, description = "`next_cursor` of the page before"),
         ),
         responses(
             (status = 200, description = "A page", body = Page<FindingView>),
@@ -177,7 +165,7 @@ documented! {
     #[utoipa::path(get, path = "/v1/scans/{id}/report", tag = "findings", operation_id = "getReport",
         params(
             ("id" = Uuid, Path, description = "The scan"),
-            ("format" = Option<String>, Query, description = "sarif (2.1.0), json or csv; sarif when left out"),
+            ("format" = Option<String>, Query, pattern = "^(sarif|json|csv)$", description = "sarif (2.1.0), json or csv; sarif when left out"),
         ),
         responses(
             (status = 303, description = "The report is at `Location`", headers(("Location" = String, description = "Presigned URL"))),
@@ -203,7 +191,7 @@ documented! {
     #[utoipa::path(get, path = "/v1/repositories", tag = "repositories", operation_id = "listRepositories",
         params(
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
-            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+            ("cursor" = Option<String>, Query, min_length = 1, max_length = 1000, description = "`next_cursor` of the page before"),
         ),
         responses(
             (status = 200, description = "A page", body = Page<RepositoryView>),
@@ -321,7 +309,8 @@ mod tests {
             for (method, operation) in methods.as_object().unwrap() {
                 assert!(operation["summary"].is_string(), "{method} {path} has no summary");
                 for (status, response) in operation["responses"].as_object().unwrap() {
-                    if status.starts_with(['4', '5']) {
+                    // The gateway says 401 before any function of ours is asked, in words of its own.
+                    if status != "401" && status.starts_with(['4', '5']) {
                         assert!(
                             response["content"]["application/problem+json"].is_object(),
                             "{method} {path} {status}"

@@ -28,6 +28,12 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// What the gateway itself answers to a request without a valid token, as `application/json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GatewayRefusal {
+    pub message: String,
+}
+
 impl Problem {
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 

@@ -46,6 +46,8 @@ pub enum SkipReason {
     CaseCollision,
     /// Inside a `.git` folder.
     GitInternals,
+    /// Git LFS keeps the file elsewhere; here is only a note of where.
+    LfsPointer,
 }
 
 /// A line of `files.ndjson.zst`, ordered by path.

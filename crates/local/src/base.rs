@@ -6,7 +6,7 @@ use crate::{
     error::Error,
 };
 use dunlin_core::manifest::SkipReason;
-use dunlin_snapshot::{Checked, Limits, Listed, Listing, check_path};
+use dunlin_snapshot::{Checked, Limits, Listed, Listing, check_path, is_lfs_pointer};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -49,9 +49,14 @@ impl Base {
         }
         let unknown: HashSet<&str> =
             files.values().map(|blob| blob.object.as_str()).filter(|object| stats.find(object).is_none()).collect();
-        let mut read = Vec::new();
+        // Pointers of Git LFS are not kept: their digest does not tell what they are.
+        let (mut read, mut pointers) = (Vec::new(), HashMap::new());
         each_blob(root, git, unknown.into_iter(), |object, bytes| {
-            read.push((object.to_owned(), bytes.len() as u64, Sha256::digest(bytes).into()));
+            if is_lfs_pointer(bytes) {
+                pointers.insert(object.to_owned(), bytes.len() as u64);
+            } else {
+                read.push((object.to_owned(), bytes.len() as u64, Sha256::digest(bytes).into()));
+            }
             Ok(())
         })
         .map_err(|error| fail(error.to_string()))?;
@@ -60,10 +65,14 @@ impl Base {
         }
         let mut objects = HashMap::new();
         for (path, blob) in files {
+            if let Some(size) = pointers.get(&blob.object) {
+                listing.admit(&path, *size, true)?;
+                continue;
+            }
             let Some(entry) = stats.find(&blob.object) else {
                 return Err(fail(format!("the object of {path} is missing")));
             };
-            if listing.admit(&path, entry.stamp.size())? {
+            if listing.admit(&path, entry.stamp.size(), false)? {
                 listing.add(&path, blob.executable, entry.stamp.size(), hex::encode(entry.sha256));
                 objects.insert(path, (blob.object, blob.executable));
             }

@@ -9,7 +9,9 @@ use dunlin_core::{
     manifest::{SkipReason, SnapshotFile},
     owner_config,
 };
-use dunlin_snapshot::{Found, Limits, Listed, Listing, SnapshotError, clean_paths, is_executable, look_at, read_file};
+use dunlin_snapshot::{
+    Found, Limits, Listed, Listing, SnapshotError, clean_paths, is_executable, is_lfs_pointer, look_at, read_file,
+};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +40,7 @@ pub struct Tree {
 enum Known {
     Before(Stamp),
     Now(Stamp, SystemTime),
-    /// It changed while it was read.
+    /// It changed while it was read, or is a pointer of Git LFS, which its digest does not tell.
     Never,
 }
 
@@ -47,7 +49,7 @@ enum Seen {
     Gone,
     BehindLink,
     Skip(SkipReason),
-    File { executable: bool, size: u64, sha256: [u8; 32], known: Known },
+    File { executable: bool, size: u64, sha256: [u8; 32], lfs_pointer: bool, known: Known },
 }
 
 impl Tree {
@@ -68,14 +70,14 @@ impl Tree {
                 Seen::Gone => left.missing += 1,
                 Seen::BehindLink => left.behind_links += 1,
                 Seen::Skip(reason) => listing.skip(path.as_bytes(), reason),
-                Seen::File { executable, size, sha256, known } => {
+                Seen::File { executable, size, sha256, lfs_pointer, known } => {
                     read += u64::from(!matches!(known, Known::Before(_)));
                     match known {
                         Known::Before(stamp) => now.keep(path, stamp, sha256),
                         Known::Now(stamp, read_at) => now.note(path, stamp, read_at, sha256),
                         Known::Never => {}
                     }
-                    if listing.admit(path, size)? {
+                    if listing.admit(path, size, lfs_pointer)? {
                         listing.add(path, executable, size, hex::encode(sha256));
                         if executable {
                             executables.insert(path.clone());
@@ -140,7 +142,13 @@ fn see(root: &Path, path: &str, inside: &HashMap<String, bool>, known: &Stats, l
     let stamp = Stamp::of(&about);
     let executable = is_executable(&about);
     if let Some(sha256) = known.get(path, &stamp) {
-        return Ok(Seen::File { executable, size: about.len(), sha256, known: Known::Before(stamp) });
+        return Ok(Seen::File {
+            executable,
+            size: about.len(),
+            sha256,
+            lfs_pointer: false,
+            known: Known::Before(stamp),
+        });
     }
     let read_at = SystemTime::now();
     let bytes = match read_file(root, path, &about, limits) {
@@ -148,8 +156,9 @@ fn see(root: &Path, path: &str, inside: &HashMap<String, bool>, known: &Stats, l
         other => other?,
     };
     let unchanged = std::fs::symlink_metadata(root.join(path)).is_ok_and(|now| Stamp::of(&now) == stamp);
-    let known = if unchanged { Known::Now(stamp, read_at) } else { Known::Never };
-    Ok(Seen::File { executable, size: bytes.len() as u64, sha256: Sha256::digest(&bytes).into(), known })
+    let lfs_pointer = is_lfs_pointer(&bytes);
+    let known = if unchanged && !lfs_pointer { Known::Now(stamp, read_at) } else { Known::Never };
+    Ok(Seen::File { executable, size: bytes.len() as u64, sha256: Sha256::digest(&bytes).into(), lfs_pointer, known })
 }
 
 /// Which folders of `paths` are really below `root`. git refuses paths "beyond a symbolic link" as well: they may lead to

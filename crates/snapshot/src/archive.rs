@@ -9,6 +9,9 @@ const BLOCK: u64 = 512;
 /// A name, link target or extension record that is longer belongs to nobody honest.
 const MAX_EXTENSION: u64 = 64 << 10;
 
+/// A terabyte. A header has room for 16 exabytes, and sums of sizes must not overflow.
+const MAX_SIZE: u64 = 1 << 40;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryKind {
     File {
@@ -67,6 +70,9 @@ impl<R: Read> Reader<R> {
             let header = tar::Header::from_byte_slice(&block);
             check_sum(&block, header)?;
             let size = header.entry_size().map_err(|_| damaged("a size is not a number"))?;
+            if size > MAX_SIZE {
+                return Err(damaged("a file is larger than any disk"));
+            }
             self.left = size;
             self.padding = (BLOCK - size % BLOCK) % BLOCK;
 
@@ -79,8 +85,15 @@ impl<R: Read> Reader<R> {
                 long_path = Some(name);
                 continue;
             }
-            if kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
+            if kind.is_gnu_longlink() {
                 self.extension()?;
+                continue;
+            }
+            if kind.is_pax_global_extensions() {
+                // Git writes the commit's id there. A name for all that follows is for readers that differ from each other.
+                if pax_path(&self.extension()?)?.is_some() {
+                    return Err(damaged("a global header gives every file one name"));
+                }
                 continue;
             }
             if kind.is_pax_local_extensions() {

@@ -20,7 +20,7 @@ pub use error::SnapshotError;
 pub use language::language;
 pub use limits::Limits;
 pub use list::{read_files_list, write_files_list};
-pub use listing::{Listed, Listing};
+pub use listing::{Listed, Listing, is_lfs_pointer};
 pub use pack::{Packed, Packer};
 pub use path::{Checked, check_path};
 pub use unpack::{Unpacked, unpack_selected};

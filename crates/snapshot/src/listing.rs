@@ -57,8 +57,8 @@ impl Listing {
     }
 
     /// Whether a file of `size` bytes gets in; when not, it is noted as skipped. `path` is clean (see [`crate::check_path`])
-    /// and greater than the one before it. What gets in is then added.
-    pub fn admit(&mut self, path: &str, size: u64) -> Result<bool, SnapshotError> {
+    /// and greater than the one before it; `lfs_pointer` is what [`is_lfs_pointer`] says. What gets in is then added.
+    pub fn admit(&mut self, path: &str, size: u64, lfs_pointer: bool) -> Result<bool, SnapshotError> {
         if size > self.limits.file_bytes {
             self.skip(path.as_bytes(), SkipReason::TooLarge);
             return Ok(false);
@@ -66,6 +66,10 @@ impl Listing {
         self.check_place(path)?;
         if !self.folded.insert(path.to_lowercase()) {
             self.skip(path.as_bytes(), SkipReason::CaseCollision);
+            return Ok(false);
+        }
+        if lfs_pointer {
+            self.skip(path.as_bytes(), SkipReason::LfsPointer);
             return Ok(false);
         }
         if self.files.len() as u64 >= self.limits.files {
@@ -113,4 +117,19 @@ impl Listing {
             skipped_total: self.skipped_total,
         }
     }
+}
+
+/// Pointer files are shorter (Git LFS specification, "The Pointer").
+pub(crate) const LFS_POINTER_BYTES: u64 = 1024;
+
+/// The first line is the version, the last ones are the digest and the size.
+pub fn is_lfs_pointer(data: &[u8]) -> bool {
+    if data.len() as u64 >= LFS_POINTER_BYTES {
+        return false;
+    }
+    let text = std::str::from_utf8(data).unwrap_or_default();
+    let of_lfs = |version: &str| {
+        ["https://git-lfs.github.com/spec/", "https://hawser.github.com/spec/"].iter().any(|v| version.starts_with(v))
+    };
+    text.strip_prefix("version ").is_some_and(of_lfs) && text.lines().any(|line| line.starts_with("oid sha256:"))
 }

@@ -1,4 +1,7 @@
-use crate::{Limits, Listed, Listing, SnapshotError, archive};
+use crate::{
+    Limits, Listed, Listing, SnapshotError, archive,
+    listing::{LFS_POINTER_BYTES, is_lfs_pointer},
+};
 use dunlin_core::manifest::{SkipReason, Skipped, SnapshotFile, SnapshotManifest};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
@@ -57,10 +60,16 @@ impl<W: Write> Packer<W> {
     }
 
     /// Adds a file of exactly `size` bytes. `path` is clean (see [`crate::check_path`]) and greater than the one before it.
-    pub fn add(&mut self, path: &str, executable: bool, size: u64, data: impl Read) -> Result<(), SnapshotError> {
-        if !self.listing.admit(path, size)? {
+    pub fn add(&mut self, path: &str, executable: bool, size: u64, mut data: impl Read) -> Result<(), SnapshotError> {
+        let mut start = Vec::new();
+        if size < LFS_POINTER_BYTES {
+            (&mut data).take(LFS_POINTER_BYTES).read_to_end(&mut start).map_err(SnapshotError::Write)?;
+        }
+        let pointer = start.len() as u64 == size && is_lfs_pointer(&start);
+        if !self.listing.admit(path, size, pointer)? {
             return Ok(());
         }
+        let data = start.as_slice().chain(data);
         let mut header = archive::file_header(size, executable);
         let mut source = Exactly { inner: data, left: size, hash: Sha256::new() };
         if let Err(error) = self.tar.append_data(&mut header, path, &mut source) {

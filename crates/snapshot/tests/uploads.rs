@@ -49,6 +49,26 @@ impl Tar {
     }
 }
 
+/// A pax record, with its own length in front.
+fn record(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = [format!(" {key}=").as_bytes(), value, b"\n"].concat();
+    let length = (1..).find(|digits| (rest.len() + digits).to_string().len() == *digits).unwrap() + rest.len();
+    [length.to_string().as_bytes(), &rest].concat()
+}
+
+/// The header of a GNU tar with a size in base 256, as it writes files of 8 GiB and more.
+fn of_size(size: u64, kind: EntryType) -> Vec<u8> {
+    let mut header = Header::new_gnu();
+    header.set_path("a").unwrap();
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    let field = &mut header.as_mut_bytes()[124..136];
+    field[0] = 0x80;
+    field[4..].copy_from_slice(&size.to_be_bytes());
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
@@ -292,4 +312,148 @@ fn an_extension_record_does_not_fill_the_memory() {
 fn a_nested_archive_is_a_file() {
     let inner = gzip(&Tar::default().file("../evil", b"x").end());
     assert_eq!(paths(&repack(&Tar::default().file("inner.tar.gz", &inner).end()).unwrap()), ["inner.tar.gz"]);
+}
+
+#[test]
+fn a_size_that_no_disk_has_is_no_size() {
+    for size in [u64::MAX, u64::MAX - 511, 1 << 63, (1 << 40) + 1] {
+        for kind in [EntryType::Regular, EntryType::Directory, EntryType::Symlink, EntryType::XHeader] {
+            let mut archive = of_size(size, kind);
+            // Where a sum that overflows would go on reading.
+            archive.extend(Tar::default().file("b", b"smuggled").end());
+            let error = repack(&archive).unwrap_err();
+            assert!(matches!(error, SnapshotError::Damaged { .. }), "{size} {kind:?}: {error:?}");
+        }
+    }
+    let cut = repack(&of_size(1 << 40, EntryType::Regular)).unwrap_err();
+    assert!(matches!(cut, SnapshotError::Truncated), "{cut:?}");
+}
+
+#[test]
+fn names_of_more_than_4096_bytes_are_refused() {
+    let (long, deep) = ("a".repeat(5000), "d/".repeat(2500) + "f");
+    for name in [&long, &deep] {
+        let gnu = Tar::default()
+            .entry(b"././@LongLink", EntryType::GNULongName, 0o644, format!("{name}\0").as_bytes())
+            .file("short", b"")
+            .end();
+        let pax = Tar::default()
+            .entry(b"pax", EntryType::XHeader, 0o644, &record("path", name.as_bytes()))
+            .file("x", b"")
+            .end();
+        for archive in [gnu, pax] {
+            let error = repack(&archive).unwrap_err();
+            assert!(matches!(error, SnapshotError::UnsafePath { why: "it is too long", .. }), "{error:?}");
+            assert!(error.to_string().len() < 400, "the name itself is cut: {}", error.to_string().len());
+        }
+    }
+}
+
+#[test]
+fn tricks_of_extended_headers_are_refused() {
+    let header = |kind, data: &[u8]| {
+        repack(&Tar::default().entry(b"pax", kind, 0o644, data).file("short", b"1").end()).map(|p| paths(&p).join(","))
+    };
+    use EntryType::{XGlobalHeader, XHeader};
+    for (name, kind, data) in [
+        ("one name for all that follows", XGlobalHeader, record("path", b"evil")),
+        ("a size for all that follows", XGlobalHeader, record("size", b"0")),
+        ("another size than the header's", XHeader, record("size", b"0")),
+        ("a sparse file", XHeader, record("GNU.sparse.major", b"1")),
+        ("a sparse file for all", XGlobalHeader, record("GNU.sparse.map", b"0,1")),
+        ("a length that is too long", XHeader, b"99 path=a\n".to_vec()),
+        ("a length that is too short", XHeader, b"4 path=a\n".to_vec()),
+        ("a length of nothing", XHeader, b"0 path=a\n".to_vec()),
+        ("a length beyond numbers", XHeader, b"99999999999999999999999 path=a\n".to_vec()),
+        ("no length", XHeader, b"path=a\n".to_vec()),
+        ("no line end", XHeader, b"9 path=ab".to_vec()),
+        ("no equals sign", XHeader, b"7 path\n".to_vec()),
+    ] {
+        assert!(matches!(header(kind, &data), Err(SnapshotError::Damaged { .. })), "{name}: {:?}", header(kind, &data));
+    }
+    for climbing in [b"../evil".as_slice(), b"/etc/passwd", b"a\0b"] {
+        assert!(matches!(header(XHeader, &record("path", climbing)), Err(SnapshotError::UnsafePath { .. })));
+    }
+    // The last of two is the one that counts, as POSIX says, and it is checked.
+    let twice = [record("path", b"ok"), record("path", b"../evil")].concat();
+    assert!(matches!(header(XHeader, &twice), Err(SnapshotError::UnsafePath { .. })));
+    // Honest ones: what git writes, and a name that is not ASCII.
+    assert_eq!(header(XGlobalHeader, &record("comment", &[b'a'; 40])).unwrap(), "short");
+    assert_eq!(header(XHeader, &record("path", "größe".as_bytes())).unwrap(), "größe");
+}
+
+#[test]
+fn sparse_files_are_refused() {
+    let sparse = Tar::default().entry(b"holes", EntryType::GNUSparse, 0o644, b"").end();
+    assert_eq!(repack(&sparse).unwrap_err().to_string(), "the archive is damaged: it has sparse files");
+}
+
+#[test]
+fn a_bomb_in_a_bomb_stays_a_file() {
+    let zeros = zstd::encode_all(std::io::repeat(0).take(1 << 30), 3).unwrap();
+    assert!(zeros.len() < 1 << 20, "the premise");
+    let packed = repack(&gzip(&Tar::default().file("inner.zst", &zeros).end())).unwrap();
+    assert_eq!((paths(&packed), packed.bytes), (vec!["inner.zst"], zeros.len() as u64));
+}
+
+/// With the limits of the function: a few KiB that would be 3 GiB, and too many files of nothing.
+#[test]
+fn real_bombs_are_stopped_at_the_real_limits() {
+    let mut big = header(EntryType::Regular, 3 << 30, 0o644);
+    big.set_path("zeros").unwrap();
+    big.set_cksum();
+    let zst = zstd::encode_all((&big.as_bytes()[..]).chain(std::io::repeat(0).take(3 << 30)), 1).unwrap();
+    let error = repack(&zst).unwrap_err();
+    assert_eq!(error.to_string(), "the archive expands to more than 200 times its size");
+
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    for n in 0..=200_000_u32 {
+        // Names that do not pack well, else the ratio says it first.
+        let name = format!("{:08x}{:08x}", n.wrapping_mul(2_654_435_761), n.wrapping_mul(0x9e37_79b1).rotate_left(13));
+        encoder.write_all(&Tar::default().file(&name, b"").0).unwrap();
+    }
+    encoder.write_all(&[0; 1024]).unwrap();
+    let error = repack(&encoder.finish().unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "there are more than 200000 files");
+}
+
+#[test]
+fn pointers_of_git_lfs_are_left_out_and_named() {
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "4d".repeat(32));
+    let about = format!("# how it works\n{pointer}");
+    let long = format!("{pointer}{}", "x".repeat(1100));
+    let archive = Tar::default()
+        .file("model.bin", pointer.as_bytes())
+        .file("README.md", about.as_bytes())
+        .file("long", long.as_bytes())
+        .file("empty", b"")
+        .file("version", b"version https://example.org/\n")
+        .end();
+    let packed = repack(&archive).unwrap();
+    assert_eq!(paths(&packed), ["README.md", "empty", "long", "version"]);
+    let skipped: Vec<_> = packed.skipped.iter().map(|s| (s.path.as_str(), s.reason)).collect();
+    assert_eq!(skipped, [("model.bin", SkipReason::LfsPointer)]);
+}
+
+#[test]
+fn what_a_name_says_does_not_matter() {
+    // An archive is told by its first bytes: every one of these is called what it is, also inside of gzip and zstd.
+    for (bytes, words) in [
+        (&b"PK\x05\x06\0\0"[..], "a zip file"),
+        (b"\xfd7zXZ\0", "compressed with xz"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z file"),
+        (b"Rar!\x1a\x07", "a rar file"),
+        (b"%PDF-1.7", "of an unknown kind"),
+        (b"\x7fELF", "of an unknown kind"),
+        (b"!<arch>\n", "of an unknown kind"),
+    ] {
+        assert!(repack(bytes).unwrap_err().to_string().contains(words), "{words}");
+        assert!(repack(&gzip(bytes)).is_err(), "{words} in gzip");
+    }
+    let tar_in_twice = gzip(&gzip(&honest()));
+    assert!(repack(&tar_in_twice).is_err());
+    let garbage_after = [gzip(&honest()), b"garbage".to_vec()].concat();
+    assert!(repack(&garbage_after).is_err());
+    let garbage_after = [zstd::encode_all(honest().as_slice(), 1).unwrap(), b"garbage".to_vec()].concat();
+    assert!(repack(&garbage_after).is_err());
 }

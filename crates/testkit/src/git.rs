@@ -31,6 +31,8 @@ pub enum Rule {
     Silent,
     /// Does not know protocol version 2.
     Old,
+    /// Says that it leaves large files out when asked, and sends them.
+    Unfiltered,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +132,7 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
         .map(|(_, r)| r.clone())
         .collect();
     let mut protocol = header("git-protocol").unwrap_or_default();
+    let mut body = body;
     for rule in found {
         let answer = match rule {
             Rule::Private { user } => {
@@ -157,14 +160,32 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
                 protocol.clear();
                 continue;
             }
+            Rule::Unfiltered => {
+                body = without_filter(&body);
+                continue;
+            }
         };
         let end = if answer.contains("\r\n\r\n") { "" } else { "connection: close\r\n\r\n" };
         let _ = stream.write_all(format!("{answer}{end}").as_bytes()).await;
         return;
     }
     let content_type = header("content-type").unwrap_or_default();
-    let answer = http_backend(&root, method, target, &content_type, &protocol, &body).await;
-    let _ = stream.write_all(&answer).await;
+    http_backend(&root, method, target, &content_type, &protocol, &body, &mut stream).await;
+}
+
+/// Takes the line `filter ...` out of a request; each line begins with its length (gitprotocol-common, "pkt-line Format").
+fn without_filter(body: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kept) = (body, Vec::new());
+    while let Some(digits) = rest.get(..4) {
+        let length = std::str::from_utf8(digits).ok().and_then(|d| usize::from_str_radix(d, 16).ok()).unwrap_or(4);
+        // Lengths below four are marks without contents.
+        let (line, after) = rest.split_at(length.max(4).min(rest.len()));
+        if !line[4..].starts_with(b"filter ") {
+            kept.extend_from_slice(line);
+        }
+        rest = after;
+    }
+    kept
 }
 
 async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
@@ -198,7 +219,8 @@ async fn http_backend(
     content_type: &str,
     protocol: &str,
     body: &[u8],
-) -> Vec<u8> {
+    stream: &mut TcpStream,
+) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut child = tokio::process::Command::new("git")
         .arg("http-backend")
@@ -224,17 +246,28 @@ async fn http_backend(
     let writer = tokio::spawn(async move {
         let _ = stdin.write_all(&body).await;
     });
-    let output = child.wait_with_output().await.unwrap().stdout;
-    writer.await.unwrap();
-    let at = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(0);
-    let head = String::from_utf8_lossy(&output[..at]).into_owned();
+    // Passed on as it comes: some repositories are larger than the memory that the tests of them allow.
+    let mut output = child.stdout.take().unwrap();
+    let mut start = Vec::new();
+    let head_end = loop {
+        if let Some(at) = start.windows(4).position(|w| w == b"\r\n\r\n") {
+            break at;
+        }
+        if output.read_buf(&mut start).await.unwrap_or(0) == 0 {
+            break 0;
+        }
+    };
+    let head = String::from_utf8_lossy(&start[..head_end]).into_owned();
     let status = head.lines().find_map(|l| l.strip_prefix("Status: ")).unwrap_or("200 OK").to_owned();
-    let payload = output.get(at + 4..).unwrap_or_default();
-    let mut answer =
-        format!("HTTP/1.1 {status}\r\n{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", payload.len())
-            .into_bytes();
-    answer.extend_from_slice(payload);
-    answer
+    // Without a length: the end of the connection is the end of the answer.
+    let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nconnection: close\r\n\r\n");
+    let payload = start.get(head_end + 4..).unwrap_or_default();
+    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.write_all(payload).await.is_ok() {
+        let _ = tokio::io::copy(&mut output, stream).await;
+    }
+    drop(output);
+    let _ = child.wait().await;
+    writer.abort();
 }
 
 /// A bare repository, filled through git's plumbing: a working tree could not hold half of what tests need.
@@ -284,6 +317,53 @@ impl Repo {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "git failed: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Feeds `git fast-import`, which makes a pack of any size in seconds. Files over 1 MiB are not compared with each other.
+    pub fn import(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) {
+        self.git(["config", "core.bigFileThreshold", "1m"]);
+        self.import_with(&[], 0, write);
+    }
+
+    /// The same with other configuration; objects are stored as differences from the one before, up to `depth` of them in a
+    /// row.
+    pub fn import_with(
+        &self,
+        configuration: &[&str],
+        depth: u32,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) {
+        let mut child = std::process::Command::new("git")
+            .args(configuration)
+            .args([
+                "-c",
+                "core.compression=1",
+                "-c",
+                "fastimport.unpackLimit=0",
+                "fast-import",
+                "--quiet",
+                &format!("--depth={depth}"),
+            ])
+            .current_dir(&self.path)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("HOME", &self.path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = io::BufWriter::with_capacity(1 << 20, child.stdin.take().unwrap());
+        write(&mut input).unwrap();
+        io::Write::flush(&mut input).unwrap();
+        drop(input);
+        assert!(child.wait().unwrap().success(), "git fast-import failed");
+    }
+
+    /// The path of the one pack there is.
+    pub fn only_pack(&self) -> String {
+        let packs = std::fs::read_dir(self.path.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+        let mut packs = packs.filter(|path| path.extension().is_some_and(|e| e == "pack"));
+        let pack = packs.next().expect("there is no pack");
+        assert!(packs.next().is_none(), "there is more than one pack");
+        pack.to_str().unwrap().to_owned()
     }
 
     pub fn blob(&self, data: &[u8]) -> String {

@@ -3,6 +3,7 @@
 mod database;
 pub mod fixtures;
 pub mod git;
+pub mod network;
 mod server;
 
 pub use database::TestDatabase;

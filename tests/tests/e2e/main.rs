@@ -6,6 +6,8 @@ mod command_line;
 mod containers;
 mod failures;
 mod git;
+mod hostile;
+mod hostile_requests;
 mod invoke;
 mod jobs;
 mod queues;

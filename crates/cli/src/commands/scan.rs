@@ -168,6 +168,7 @@ fn reason(reason: SkipReason) -> &'static str {
         SkipReason::TooLarge => "too large",
         SkipReason::CaseCollision => "differs from another only in upper and lower case",
         SkipReason::GitInternals => "belongs to git",
+        SkipReason::LfsPointer => "only a pointer of git lfs; git lfs pull gets the file",
     }
 }
 

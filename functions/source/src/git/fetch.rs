@@ -41,13 +41,10 @@ impl Session {
     ) -> Result<Objects, Error> {
         let objects = folder.join("objects");
         fs::create_dir_all(objects.join("pack")).map_err(Error::Scratch)?;
-        let mut wish = Wish { commit, largest_file: limits.snapshot.file_bytes, filtered: false };
+        let filtered = Arc::new(AtomicBool::new(false));
+        let mut wish = Wish { commit, largest_file: limits.snapshot.file_bytes, filtered: Arc::clone(&filtered) };
         let stop = Arc::new(AtomicBool::new(false));
         let _watch = Watch::start(&self, &stop);
-        let write = pack::bundle::write::Options {
-            alloc_limit_bytes: Some(limits.object_bytes),
-            ..pack::bundle::write::Options::default()
-        };
         let hash = self.hash;
         let depth = Shallow::DepthAtRemote(NonZeroU32::MIN);
         let result = gix::protocol::fetch(
@@ -55,6 +52,7 @@ impl Session {
             |reader, progress, stop| {
                 let nothing_local = None::<gix::odb::Handle>;
                 let folder = objects.join("pack");
+                let write = write_options(limits, filtered.load(Ordering::Relaxed));
                 pack::Bundle::write_to_directory(reader, Some(&folder), progress, stop, nothing_local, hash, write)?;
                 Ok(true)
             },
@@ -76,18 +74,19 @@ impl Session {
         match result {
             Ok(Some(_)) => {}
             Ok(None) => return Err(Error::Unavailable("the server sends nothing".into())),
-            Err(e) => return Err(self.why(&e, wanted, limits)),
+            Err(e) => return Err(self.why(&e, wanted, limits, filtered.load(Ordering::Relaxed))),
         }
         let odb = gix::odb::at(objects, hash).map_err(Error::Scratch)?;
-        Ok(Objects { odb, filtered: wish.filtered })
+        Ok(Objects { odb, filtered: filtered.load(Ordering::Relaxed) })
     }
 
-    fn why(&self, error: &gix::Error, wanted: &Wanted, limits: &Limits) -> Error {
+    fn why(&self, error: &gix::Error, wanted: &Wanted, limits: &Limits, filtered: bool) -> Error {
         let text = self.channel.answer_begins();
         let otherwise = if self.channel.is_over_time() {
             Error::Unavailable("the fetch takes too long".into())
         } else if error.classify().is_resource_exhausted() {
-            Error::TooLarge(format!("a file or folder of it is larger than {} MiB", limits.object_bytes >> 20))
+            let largest = object_bytes(limits, filtered);
+            Error::TooLarge(format!("a file or folder of it is larger than {} MiB", largest >> 20))
         } else if text.contains("ERR upload-pack: not our ref") || text.contains("ERR unadvertised object") {
             // Words of git's upload-pack; the protocol has no code for it.
             wanted.not_found()
@@ -98,11 +97,30 @@ impl Session {
     }
 }
 
+/// Room that folders need beside the largest file: one with a million entries has some 50 MiB.
+const FOLDER_BYTES: u64 = 64 << 20;
+
+/// The largest object that is unpacked. A server that was asked to leave large files out has no reason to send one.
+fn object_bytes(limits: &Limits, filtered: bool) -> usize {
+    let honest = usize::try_from(limits.snapshot.file_bytes.max(FOLDER_BYTES)).unwrap_or(usize::MAX);
+    if filtered { honest.min(limits.object_bytes) } else { limits.object_bytes }
+}
+
+fn write_options(limits: &Limits, filtered: bool) -> pack::bundle::write::Options {
+    pack::bundle::write::Options {
+        alloc_limit_bytes: Some(object_bytes(limits, filtered)),
+        // Each thread holds an object and what it is a difference of; two that are as large as they may be would not fit
+        // into the function's memory.
+        thread_limit: if filtered { None } else { Some(1) },
+        ..pack::bundle::write::Options::default()
+    }
+}
+
 /// Wants one commit and has nothing.
 struct Wish {
     commit: ObjectId,
     largest_file: u64,
-    filtered: bool,
+    filtered: Arc<AtomicBool>,
 }
 
 impl fetch::Negotiate for Wish {
@@ -114,7 +132,7 @@ impl fetch::Negotiate for Wish {
         if arguments.can_use_filter() {
             // `blob:limit` leaves out files of that size and larger.
             arguments.filter(&format!("blob:limit={}", self.largest_file + 1));
-            self.filtered = true;
+            self.filtered.store(true, Ordering::Relaxed);
         }
         arguments.want(self.commit);
         true

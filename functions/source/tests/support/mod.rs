@@ -1,6 +1,8 @@
 //! The function with fakes around it.
 #![allow(clippy::allow_attributes, dead_code, reason = "each test file uses its own part of this")]
 
+pub mod disk;
+
 use async_trait::async_trait;
 use dunlin_cloud::ObjectStore;
 use dunlin_cloud::memory::{MemoryObjects, MemorySecrets};
@@ -50,12 +52,20 @@ impl Fixture {
     pub fn with_limits(limits: Limits) -> Self {
         let policy: AddressPolicy = "git.test,other.test".parse().unwrap();
         let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(20) };
+        Self::build(limits, Egress::with_lookup(policy, timeouts, Arc::new(Names)).unwrap())
+    }
+
+    pub fn with_egress(egress: Egress) -> Self {
+        Self::build(Limits::default(), egress)
+    }
+
+    fn build(limits: Limits, egress: Egress) -> Self {
         let (objects, secrets) = (Arc::new(MemoryObjects::default()), Arc::new(MemorySecrets::default()));
         let scratch = tempfile::tempdir().unwrap();
         let context = Context {
             objects: objects.clone(),
             secrets: secrets.clone(),
-            egress: Egress::with_lookup(policy, timeouts, Arc::new(Names)).unwrap(),
+            egress,
             secrets_prefix: "dunlin/test".into(),
             limits,
             scratch: scratch.path().to_owned(),
