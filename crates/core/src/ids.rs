@@ -92,6 +92,11 @@ impl FindingId {
     pub fn new(now: OffsetDateTime) -> Self {
         Self(uuid_v7(now))
     }
+
+    /// The id of a finding that no database keeps: the same place of the same repository always has it (UUID version 5).
+    pub fn derived(repository: RepositoryId, fingerprint: &str, occurrence: u32) -> Self {
+        Self(Uuid::new_v5(&NAMESPACE, format!("finding\n{repository}\n{fingerprint}\n{occurrence}").as_bytes()))
+    }
 }
 
 impl RepositoryId {

@@ -117,6 +117,22 @@ impl JobOutcome {
     }
 }
 
+/// How one planned job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobResult {
+    pub job: u32,
+    pub outcome: JobOutcome,
+    pub compute: Compute,
+    /// 0 for a job whose result was known.
+    pub attempts: u32,
+    /// None when there is no result.
+    pub findings: Option<u64>,
+    pub duration_ms: Option<u64>,
+    pub peak_memory_bytes: Option<u64>,
+    /// Why there is no result, or what was left out.
+    pub error: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

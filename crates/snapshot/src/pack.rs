@@ -1,14 +1,9 @@
-use crate::{Limits, SnapshotError, archive, language, path::shown};
+use crate::{Limits, Listed, Listing, SnapshotError, archive};
 use dunlin_core::manifest::{SkipReason, Skipped, SnapshotFile, SnapshotManifest};
 use sha2::{Digest, Sha256};
-use std::{
-    collections::HashSet,
-    io::{self, Read, Write},
-};
+use std::io::{self, Read, Write};
 use time::OffsetDateTime;
 
-/// At most this many skipped paths are named in a manifest.
-const SKIPPED_NAMED: usize = 1000;
 const LEVEL: i32 = 3;
 
 /// What [`Packer::finish`] leaves behind.
@@ -46,62 +41,26 @@ impl Packed {
 /// Writes a `tar.zst` that depends on nothing but the files: no times, no owners, mode 0644 or 0755, order of path.
 pub struct Packer<W: Write> {
     tar: tar::Builder<zstd::Encoder<'static, Hashing<W>>>,
-    limits: Limits,
-    files: Vec<SnapshotFile>,
-    bytes: u64,
-    tree: Sha256,
-    /// Lower-case forms of what was kept.
-    folded: HashSet<String>,
-    /// Every path that was kept, to notice one that is also a folder.
-    kept: HashSet<String>,
-    skipped: Vec<Skipped>,
-    skipped_total: u64,
+    listing: Listing,
 }
 
 impl<W: Write> Packer<W> {
     pub fn new(out: W, limits: Limits) -> Result<Self, SnapshotError> {
         let mut encoder = zstd::Encoder::new(Hashing::new(out), LEVEL).map_err(SnapshotError::Write)?;
         encoder.include_checksum(true).map_err(SnapshotError::Write)?;
-        Ok(Self {
-            tar: tar::Builder::new(encoder),
-            limits,
-            files: Vec::new(),
-            bytes: 0,
-            tree: Sha256::new(),
-            folded: HashSet::new(),
-            kept: HashSet::new(),
-            skipped: Vec::new(),
-            skipped_total: 0,
-        })
+        Ok(Self { tar: tar::Builder::new(encoder), listing: Listing::new(limits) })
     }
 
     /// Notes a path that is left out.
     pub fn skip(&mut self, path: &[u8], reason: SkipReason) {
-        self.skipped_total += 1;
-        if self.skipped.len() < SKIPPED_NAMED {
-            self.skipped.push(Skipped { path: shown(path), reason });
-        }
+        self.listing.skip(path, reason);
     }
 
     /// Adds a file of exactly `size` bytes. `path` is clean (see [`crate::check_path`]) and greater than the one before it.
     pub fn add(&mut self, path: &str, executable: bool, size: u64, data: impl Read) -> Result<(), SnapshotError> {
-        if size > self.limits.file_bytes {
-            self.skip(path.as_bytes(), SkipReason::TooLarge);
+        if !self.listing.admit(path, size)? {
             return Ok(());
         }
-        self.check_place(path)?;
-        if !self.folded.insert(path.to_lowercase()) {
-            self.skip(path.as_bytes(), SkipReason::CaseCollision);
-            return Ok(());
-        }
-        if self.files.len() as u64 >= self.limits.files {
-            return Err(SnapshotError::TooManyFiles { limit: self.limits.files });
-        }
-        self.bytes += size;
-        if self.bytes > self.limits.total_bytes {
-            return Err(SnapshotError::TooManyBytes { limit: self.limits.total_bytes });
-        }
-
         let mut header = archive::file_header(size, executable);
         let mut source = Exactly { inner: data, left: size, hash: Sha256::new() };
         if let Err(error) = self.tar.append_data(&mut header, path, &mut source) {
@@ -111,28 +70,7 @@ impl<W: Write> Packer<W> {
             });
         }
         let sha256 = source.finish().map_err(|()| SnapshotError::Changed { path: path.to_owned() })?;
-        self.tree.update((path.len() as u64).to_be_bytes());
-        self.tree.update(path.as_bytes());
-        self.tree.update([u8::from(executable)]);
-        self.tree.update(sha256.as_bytes());
-        self.kept.insert(path.to_owned());
-        let language = language(path).map(str::to_owned);
-        self.files.push(SnapshotFile { path: path.to_owned(), size, sha256, language });
-        Ok(())
-    }
-
-    /// Honest sources cannot name a path twice, or as a file and a folder; a forged tree or archive can.
-    fn check_place(&self, path: &str) -> Result<(), SnapshotError> {
-        if self.kept.contains(path) {
-            return Err(SnapshotError::Duplicate { path: path.to_owned() });
-        }
-        let parent = path.match_indices('/').map(|(at, _)| &path[..at]).find(|parent| self.kept.contains(*parent));
-        if let Some(parent) = parent {
-            return Err(SnapshotError::FileAndFolder { path: parent.to_owned() });
-        }
-        if self.files.last().is_some_and(|last| last.path.as_str() > path) {
-            return Err(SnapshotError::UnsafePath { path: path.to_owned(), why: "it is out of order" });
-        }
+        self.listing.add(path, executable, size, sha256);
         Ok(())
     }
 
@@ -140,14 +78,15 @@ impl<W: Write> Packer<W> {
     pub fn finish(self) -> Result<(Packed, W), SnapshotError> {
         let encoder = self.tar.into_inner().map_err(SnapshotError::Write)?;
         let hashing = encoder.finish().map_err(SnapshotError::Write)?;
+        let Listed { files, bytes, tree_digest, skipped, skipped_total } = self.listing.finish();
         let packed = Packed {
-            files: self.files,
-            bytes: self.bytes,
+            files,
+            bytes,
             archive_sha256: hex::encode(hashing.hash.finalize()),
             archive_bytes: hashing.bytes,
-            tree_digest: hex::encode(self.tree.finalize()),
-            skipped: self.skipped,
-            skipped_total: self.skipped_total,
+            tree_digest,
+            skipped,
+            skipped_total,
         };
         Ok((packed, hashing.inner))
     }

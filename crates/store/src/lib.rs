@@ -11,9 +11,10 @@ mod read;
 mod scans;
 mod values;
 
-pub use aggregate::{Aggregated, Aggregation, Commit, Ended, FindingSink, JobResult, Loader, Prepared};
+pub use aggregate::{Aggregated, Aggregation, Commit, Ended, FindingSink, Loader, Prepared};
 pub use config::{DatabaseConfig, Password, PasswordProvider, Secret, Tls};
 pub use connect::Store;
+pub use dunlin_core::job::JobResult;
 pub use error::{Cause, StoreError};
 pub use jobs::{BatchStatus, JobChange, JobEventOutcome};
 pub use migrate::{ApplicationRole, Migrated};

@@ -1,10 +1,8 @@
-use crate::{
-    context::Context,
-    error::Error,
+use crate::{context::Context, error::Error, reports, results};
+use dunlin_aggregation::{
+    Loaded, Verdict,
     outcome::{self, JobEnding},
-    reports,
-    results::{self, Loaded},
-    verdict::{self, Verdict},
+    verdict,
 };
 use dunlin_contracts::{
     VERSION,

@@ -4,10 +4,8 @@ mod context;
 mod error;
 mod handler;
 mod lines;
-mod outcome;
 mod reports;
 mod results;
-mod verdict;
 
 use dunlin_runtime::{diagnostic, logging};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

@@ -5,30 +5,15 @@ use crate::{
     error::Error,
     lines::{LineError, Lines},
 };
+use dunlin_aggregation::check::{self, Loaded, MAX_FINDINGS, MAX_LINE, MAX_RULES};
 use dunlin_cloud::ObjectStore;
-use dunlin_contracts::{VERSION, plan::PlannedJob};
+use dunlin_contracts::plan::PlannedJob;
 use dunlin_core::{
-    TenantId,
-    finding::{Finding, Rule},
-    keys,
+    TenantId, keys,
     manifest::{ResultLine, ResultManifest},
 };
 use dunlin_store::Loader;
 use std::collections::HashSet;
-
-/// Longer than any line that a reader writes: message, snippet, path and help are bounded.
-const MAX_LINE: usize = 1 << 20;
-const MAX_RULES: usize = 50_000;
-const MAX_FINDINGS: u64 = 1_000_000;
-/// Identifiers are keys of the database's indexes, and those have room for about 2,700 bytes.
-const MAX_KEY_BYTES: usize = 1_000;
-
-#[derive(Debug)]
-pub enum Loaded {
-    Result(ResultManifest),
-    Missing,
-    Unreadable(String),
-}
 
 /// Why a stream of lines is given up.
 enum Stop {
@@ -76,14 +61,14 @@ async fn copy(mut lines: Lines, job: &PlannedJob, loader: &mut Loader<'_>) -> Re
         Some(ResultLine::Manifest(manifest)) => manifest,
         _ => return Err(corrupt("it does not begin with its manifest")),
     };
-    check_manifest(&manifest, job)?;
+    check::manifest(&manifest, job).map_err(corrupt)?;
 
     let mut rules = HashSet::new();
     let mut first = None;
     while let Some(line) = next(&mut lines).await? {
         match line {
             ResultLine::Rule(rule) => {
-                check_rule(&rule, job)?;
+                check::rule(&rule, job).map_err(corrupt)?;
                 if rules.len() >= MAX_RULES {
                     return Err(corrupt(format!("it has more than {MAX_RULES} rules")));
                 }
@@ -101,7 +86,7 @@ async fn copy(mut lines: Lines, job: &PlannedJob, loader: &mut Loader<'_>) -> Re
     let mut sink = loader.findings(job.job, &job.engine).await?;
     let mut count = 0;
     while let Some(finding) = first.take() {
-        check_finding(&finding, &rules)?;
+        check::finding(&finding, &rules).map_err(corrupt)?;
         sink.push(&finding).await?;
         count += 1;
         if count > MAX_FINDINGS {
@@ -113,9 +98,7 @@ async fn copy(mut lines: Lines, job: &PlannedJob, loader: &mut Loader<'_>) -> Re
             Some(_) => return Err(corrupt("its lines are out of order")),
         };
     }
-    if count != manifest.findings {
-        return Err(corrupt(format!("it has {count} findings and promises {}", manifest.findings)));
-    }
+    check::count(count, &manifest).map_err(corrupt)?;
     sink.finish().await?;
     Ok(manifest)
 }
@@ -126,39 +109,6 @@ async fn next(lines: &mut Lines) -> Result<Option<ResultLine>, Stop> {
         // What is wrong with the line is not told: it would quote the scanned code.
         Some(line) => serde_json::from_slice(line).map(Some).map_err(|_| corrupt("a line is not readable")),
     }
-}
-
-fn check_manifest(manifest: &ResultManifest, job: &PlannedJob) -> Result<(), Stop> {
-    if manifest.version != VERSION {
-        return Err(corrupt(format!("version {} is not known here", manifest.version)));
-    }
-    if manifest.result_key != job.result_key || manifest.engine != job.engine {
-        return Err(corrupt("it is the result of something else"));
-    }
-    if !manifest.outcome.has_findings() {
-        return Err(corrupt(format!("its outcome is {}", manifest.outcome.as_str())));
-    }
-    Ok(())
-}
-
-/// An engine speaks for its own rules only.
-fn check_rule(rule: &Rule, job: &PlannedJob) -> Result<(), Stop> {
-    let own = rule.id.strip_prefix(&job.engine).is_some_and(|rest| rest.starts_with('/'));
-    if own && rule.engine == job.engine && rule.id.len() <= MAX_KEY_BYTES {
-        return Ok(());
-    }
-    Err(corrupt("it has a rule of another engine, or one whose id is too long"))
-}
-
-fn check_finding(finding: &Finding, rules: &HashSet<String>) -> Result<(), Stop> {
-    if !rules.contains(&finding.rule) {
-        return Err(corrupt("a finding names a rule that is not there"));
-    }
-    let key = |text: &String| !text.is_empty() && text.len() <= MAX_KEY_BYTES;
-    if !key(&finding.fingerprint) || !key(&finding.content_key) || finding.location.path.is_empty() {
-        return Err(corrupt("a finding has no place or no fingerprint"));
-    }
-    Ok(())
 }
 
 fn corrupt(what: impl Into<String>) -> Stop {

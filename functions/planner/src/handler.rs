@@ -1,6 +1,6 @@
 //! Decodes, plans, looks up stored results, writes the plan and a ticket for each job that must run.
 
-use crate::{context::Context, error::Error, history::History, planning, planning::Draft, snapshot};
+use crate::{context::Context, error::Error, history::History, snapshot};
 use dunlin_contracts::{
     VERSION,
     plan::{Plan, PlanItem, PlannedJob, Rung, Ticket},
@@ -13,6 +13,7 @@ use dunlin_core::{
     owner_config::{self, OwnerConfig},
 };
 use dunlin_engines::EngineManifest;
+use dunlin_planning::{self as planning, Draft};
 use dunlin_runtime::logging;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
@@ -35,13 +36,10 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
     let prefix = &input.snapshot.prefix;
     let manifest = snapshot::manifest(objects, prefix).await?;
     let files = snapshot::files(objects, prefix).await?;
-    let mut warnings = snapshot_warnings(&manifest);
+    let mut warnings = planning::left_out(&manifest.skipped, manifest.skipped_total);
     let owner = if files.iter().any(|file| file.path == owner_config::PATH) {
         let text = snapshot::owner_config(objects, prefix, &manifest).await?;
-        owner_config::parse(&text, |name| engines.iter().any(|e| e.name == name)).unwrap_or_else(|fault| {
-            warnings.push(format!("{fault}; the defaults apply"));
-            OwnerConfig::default()
-        })
+        planning::owner(&text, engines, &mut warnings)
     } else {
         OwnerConfig::default()
     };
@@ -182,31 +180,6 @@ async fn ticket(
         report_put: objects.presign_put(&keys::raw_report(tenant, &draft.result_key), false, TICKET_VALID).await?,
         failure_put: objects.presign_put(&keys::job_failure(tenant, scan_id, job), false, TICKET_VALID).await?,
     })
-}
-
-/// What was left out of the snapshot, in one sentence a reason.
-fn snapshot_warnings(manifest: &SnapshotManifest) -> Vec<String> {
-    let mut counts = std::collections::BTreeMap::<String, (u64, &str)>::new();
-    for skipped in &manifest.skipped {
-        let reason = serde_json::to_value(skipped.reason).ok().and_then(|v| v.as_str().map(str::to_owned));
-        counts.entry(reason.unwrap_or_default()).or_insert((0, &skipped.path)).0 += 1;
-    }
-    let mut warnings: Vec<String> = counts
-        .into_iter()
-        .map(|(reason, (n, first))| {
-            let words = reason.replace('_', " ");
-            if n == 1 {
-                format!("not scanned ({words}): {first}")
-            } else {
-                format!("{n} paths not scanned ({words}), the first is {first}")
-            }
-        })
-        .collect();
-    let untold = manifest.skipped_total.saturating_sub(manifest.skipped.len() as u64);
-    if untold > 0 {
-        warnings.push(format!("{untold} more paths not scanned"));
-    }
-    warnings
 }
 
 async fn put_json<T: serde::Serialize>(context: &Context, key: &str, value: &T) -> Result<(), Error> {

@@ -4,7 +4,6 @@ mod context;
 mod error;
 mod handler;
 mod history;
-mod planning;
 mod snapshot;
 
 use dunlin_runtime::{diagnostic, logging};

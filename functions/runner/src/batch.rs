@@ -2,6 +2,7 @@
 
 use crate::{context::Context, error::Error, job};
 use dunlin_contracts::steps::RunnerInput;
+use dunlin_execution::Error as Execution;
 use dunlin_runtime::{ConfigError, Named, diagnostic, logging};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,9 +26,10 @@ pub async fn run(environment: Result<(Context, RunnerInput), ConfigError>) -> Ex
     };
     let stop = async {
         tokio::select! {
-            _ = terminate.recv() => Error::Terminated,
-            _ = interrupt.recv() => Error::Terminated,
+            _ = terminate.recv() => Execution::Terminated,
+            _ = interrupt.recv() => Execution::Terminated,
         }
+        .into()
     };
     let span = logging::work_span("runner", &input.trace_id, &input.scan_id.to_string());
     match job::run(&context, &input, stop).instrument(span).await {

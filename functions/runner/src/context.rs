@@ -1,9 +1,10 @@
 //! What the environment says, read once.
 
-use crate::{supervise::DiskLimits, transfer::Transfer};
+use crate::transfer::Transfer;
 use dunlin_contracts::steps::RunnerInput;
 use dunlin_core::{ScanId, job::Compute};
 use dunlin_engines::EngineManifest;
+use dunlin_execution::{Machine, OPEN_DISK};
 use dunlin_runtime::{ConfigError, Env};
 use std::path::PathBuf;
 
@@ -15,15 +16,7 @@ const RESERVE_MIB: u64 = 128;
 
 pub struct Context {
     pub engines: &'static [EngineManifest],
-    /// The engine `x` is installed in `<engines_dir>/x`.
-    pub engines_dir: PathBuf,
-    /// Scratch folders are made below it.
-    pub scratch_dir: PathBuf,
-    pub sandbox_program: PathBuf,
-    /// For the engine with all its processes.
-    pub memory_bytes: u64,
-    /// What the engine may write, the report included.
-    pub disk: DiskLimits,
+    pub machine: Machine,
     pub compute: Compute,
     pub transfer: Transfer,
 }
@@ -39,11 +32,15 @@ impl Context {
         let engines_dir = env.optional::<PathBuf>("ENGINES_DIR").unwrap_or_else(|| ENGINES_DIR.into());
         Some(Self {
             engines,
-            engines_dir,
-            scratch_dir: std::env::temp_dir(),
-            sandbox_program: THIS_PROGRAM.into(),
-            memory_bytes: for_the_engine(mib?) << 20,
-            disk: DiskLimits { bytes: 2 << 30, entries: 100_000 },
+            machine: Machine {
+                engines_dir,
+                scratch_dir: std::env::temp_dir(),
+                sandbox_program: THIS_PROGRAM.into(),
+                memory_bytes: for_the_engine(mib?) << 20,
+                disk: OPEN_DISK,
+                // Lambda's kernel may be without it, and there is nobody else's file there.
+                landlock_required: false,
+            },
             compute,
             transfer: Transfer::new(),
         })

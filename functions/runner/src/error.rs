@@ -2,10 +2,10 @@
 
 use dunlin_contracts::{errors::runner as names, steps::StepError};
 use dunlin_core::job::JobOutcome;
-use dunlin_engines::ReportError;
+use dunlin_execution::error::{self as execution, Error as Execution};
 use dunlin_runtime::Named;
 use dunlin_snapshot::SnapshotError;
-use std::{error::Error as _, io};
+use std::io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -17,26 +17,10 @@ pub enum Error {
     Snapshot(#[source] SnapshotError),
     #[error("the snapshot is not what the plan says: {0}")]
     OtherSnapshot(String),
-    #[error("the engine cannot be started: {0}")]
-    EngineMissing(String),
-    #[error("the engine failed: {0}")]
-    Engine(String),
-    #[error("the engine's report cannot be used")]
-    Report(#[source] ReportError),
-    #[error("the engine's report cannot be used: {0}")]
-    NoReport(String),
-    #[error("the job took longer than {seconds} s")]
-    TimedOut { seconds: u64 },
-    #[error("the engine needs more than {mib} MiB of memory")]
-    OutOfMemory { mib: u64 },
-    #[error("the disk is full")]
-    DiskFull,
     #[error("storage does not answer: {0}")]
     Storage(String),
-    #[error("a file of the job cannot be written or read")]
-    Disk(#[source] io::Error),
-    #[error("the job was told to stop")]
-    Terminated,
+    #[error(transparent)]
+    Execution(#[from] Execution),
 }
 
 impl Named for Error {
@@ -45,25 +29,15 @@ impl Named for Error {
             Self::BadInput(_) => names::BAD_INPUT,
             Self::Ticket(_) => names::TICKET_UNREADABLE,
             Self::Snapshot(_) | Self::OtherSnapshot(_) => names::SNAPSHOT_UNREADABLE,
-            Self::EngineMissing(_) => names::ENGINE_MISSING,
-            Self::Engine(_) => names::ENGINE_CRASHED,
-            Self::Report(_) | Self::NoReport(_) => names::REPORT_UNREADABLE,
-            Self::TimedOut { .. } => names::TIMED_OUT,
-            // A larger machine has a larger disk too.
-            Self::OutOfMemory { .. } | Self::DiskFull => names::OUT_OF_MEMORY,
-            Self::Storage(_) | Self::Disk(_) => names::STORAGE_UNAVAILABLE,
-            Self::Terminated => names::TERMINATED,
+            Self::Storage(_) => names::STORAGE_UNAVAILABLE,
+            Self::Execution(error) => error.name(),
         }
     }
 }
 
 impl Error {
     pub fn outcome(&self) -> JobOutcome {
-        match self.name() {
-            names::TIMED_OUT => JobOutcome::TimedOut,
-            names::OUT_OF_MEMORY => JobOutcome::OutOfMemory,
-            _ => JobOutcome::Failed,
-        }
+        execution::outcome_of(self.name())
     }
 
     /// Exit code on Batch. 75 is "try again" of sysexits.h; 124, 137 and 143 are what shells say for the same.
@@ -79,19 +53,13 @@ impl Error {
     }
 
     pub fn step_error(&self) -> StepError {
-        let mut cause = self.to_string();
-        let mut below = self.source();
-        while let Some(error) = below {
-            cause = format!("{cause}: {error}");
-            below = error.source();
-        }
-        StepError { name: self.name().to_owned(), cause: cause.chars().take(1000).collect() }
+        execution::step_error(self.name(), self)
     }
 }
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull } else { Self::Disk(error) }
+        Execution::from(error).into()
     }
 }
 
@@ -122,13 +90,13 @@ mod tests {
             Error::BadInput(String::new()),
             Error::Ticket(String::new()),
             Error::OtherSnapshot(String::new()),
-            Error::EngineMissing(String::new()),
-            Error::Engine(String::new()),
-            Error::NoReport(String::new()),
-            Error::TimedOut { seconds: 1 },
-            Error::DiskFull,
+            Execution::EngineMissing(String::new()).into(),
+            Execution::Engine(String::new()).into(),
+            Execution::NoReport(String::new()).into(),
+            Execution::TimedOut { seconds: 1 }.into(),
+            Execution::DiskFull.into(),
             Error::Storage(String::new()),
-            Error::Terminated,
+            Execution::Terminated.into(),
         ];
         let mut named: Vec<_> = all.iter().map(Error::name).collect();
         named.sort_unstable();

@@ -23,7 +23,7 @@ async fn run(context: &Context, input: &RunnerInput, left: Duration) -> Result<R
     let time = left.saturating_sub(RESERVE);
     let stop = async {
         tokio::time::sleep(time).await;
-        Error::TimedOut { seconds: time.as_secs() }
+        dunlin_execution::Error::TimedOut { seconds: time.as_secs() }.into()
     };
     job::run(context, input, stop).await
 }

@@ -2,12 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use dunlin_engines::catalog;
+use dunlin_execution::{sandbox::lockdown, supervise};
 use dunlin_runner::{
     batch,
     context::{self, Context},
     handler,
-    sandbox::lockdown,
-    supervise,
 };
 use dunlin_runtime::{Env, logging};
 use lambda_runtime::{LambdaEvent, service_fn};

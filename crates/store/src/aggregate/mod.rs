@@ -20,28 +20,12 @@ use dunlin_contracts::{
 };
 use dunlin_core::{
     finding::Rule,
-    job::{Compute, JobOutcome},
+    job::{JobOutcome, JobResult},
     scan::ScanState,
 };
 use futures::Stream;
 use std::collections::BTreeMap;
 use tokio_postgres::Transaction;
-
-/// How one planned job ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobResult {
-    pub job: u32,
-    pub outcome: JobOutcome,
-    pub compute: Compute,
-    /// 0 for a job whose result was known.
-    pub attempts: u32,
-    /// None when there is no result.
-    pub findings: Option<u64>,
-    pub duration_ms: Option<u64>,
-    pub peak_memory_bytes: Option<u64>,
-    /// Why there is no result, or what was left out.
-    pub error: Option<String>,
-}
 
 /// Everything about a scan but its findings.
 #[derive(Debug, Clone, Copy)]

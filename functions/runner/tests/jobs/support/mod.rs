@@ -12,7 +12,8 @@ use dunlin_core::{
     selection::{InputDigest, Selection, Shard},
 };
 use dunlin_engines::EngineManifest;
-use dunlin_runner::{batch, context, supervise::DiskLimits};
+use dunlin_execution::{DiskLimits, supervise};
+use dunlin_runner::{batch, context};
 use dunlin_runtime::{Env, logging};
 use dunlin_snapshot::{Limits, Packer};
 use nix::libc;
@@ -52,12 +53,12 @@ pub fn runner_process() {
     if std::env::var_os(NO_LANDLOCK).is_some() {
         hide_landlock();
     }
-    dunlin_runner::supervise::prepare_process().unwrap();
+    supervise::prepare_process().unwrap();
     let read = context::from_batch(Env::process(), engines).map(|(mut context, input)| {
         // This executable is the test; the engine is started by the real one.
-        context.sandbox_program = std::env::var_os(SANDBOX).unwrap().into();
+        context.machine.sandbox_program = std::env::var_os(SANDBOX).unwrap().into();
         // Filling two gigabytes takes a while.
-        context.disk = DiskLimits { bytes: 100 << 20, entries: 5000 };
+        context.machine.disk = DiskLimits { bytes: 100 << 20, entries: 5000 };
         (context, input)
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,13 +1,12 @@
 //! How each planned job ended: from its result if there is one, else from what the runner and the state machine say.
 
-use crate::results::Loaded;
+use crate::check::Loaded;
 use dunlin_contracts::{
     errors,
     plan::PlannedJob,
     steps::{JobEnd, JobFailure, StepError},
 };
-use dunlin_core::job::JobOutcome;
-use dunlin_store::JobResult;
+use dunlin_core::job::{JobOutcome, JobResult};
 
 const MAX_CHARS: usize = 500;
 

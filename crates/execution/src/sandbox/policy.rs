@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Passed to `runner sandbox` as one JSON argument. It holds paths and numbers, never a secret: the command line of a
+/// Passed to `<program> sandbox` as one JSON argument. It holds paths and numbers, never a secret: the command line of a
 /// process can be read by everybody on the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +18,8 @@ pub struct Policy {
     pub read: Vec<PathBuf>,
     /// Folders it may write in.
     pub write: Vec<PathBuf>,
+    /// Without Landlock the engine does not start: there is more on this machine than what is scanned.
+    pub landlock_required: bool,
     /// Where the lockdown says how it went ([`Status`]). The engine cannot reach it.
     pub status_file: PathBuf,
 }

@@ -98,6 +98,11 @@ fn lock_down(policy: &Policy) -> Result<Layers, Refusal> {
     if landlock == 0 && policy.identity == Identity::Powerless {
         return Err("the engine's files are for root only, and without landlock no engine runs as root".to_owned());
     }
+    if landlock == 0 && policy.landlock_required {
+        return Err(
+            "this kernel has no landlock, and without it the engine could read everything that the user can".to_owned()
+        );
+    }
     syscalls::install(policy.runner_pid).map_err(|error| match std::error::Error::source(&error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

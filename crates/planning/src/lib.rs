@@ -1,11 +1,11 @@
-//! The decisions, without any input or output: engines, shards, result keys, compute, size.
+//! The decisions of a scan, without any input or output: engines, shards, result keys, compute, size.
 
 use dunlin_contracts::plan::MAX_JOBS;
 use dunlin_core::{
     ResultKey,
     job::{Compute, Size},
-    manifest::SnapshotFile,
-    owner_config::OwnerConfig,
+    manifest::{Skipped, SnapshotFile},
+    owner_config::{self, OwnerConfig},
     selection::{BadPattern, InputDigest, Selection, Shard},
 };
 use dunlin_engines::EngineManifest;
@@ -138,6 +138,39 @@ fn compute(engine: &EngineManifest, bytes: u64, wish: Option<Compute>, threshold
         None if engine.estimate_seconds(bytes) < threshold_seconds => Compute::Lambda,
         None => Compute::Batch,
     }
+}
+
+/// The owner's wishes. Of a file that cannot be used, the defaults and a warning.
+pub fn owner(text: &str, engines: &[EngineManifest], warnings: &mut Vec<String>) -> OwnerConfig {
+    owner_config::parse(text, |name| engines.iter().any(|e| e.name == name)).unwrap_or_else(|fault| {
+        warnings.push(format!("{fault}; the defaults apply"));
+        OwnerConfig::default()
+    })
+}
+
+/// What was left out of the snapshot, in one sentence a reason.
+pub fn left_out(skipped: &[Skipped], skipped_total: u64) -> Vec<String> {
+    let mut counts = std::collections::BTreeMap::<String, (u64, &str)>::new();
+    for path in skipped {
+        let reason = serde_json::to_value(path.reason).ok().and_then(|v| v.as_str().map(str::to_owned));
+        counts.entry(reason.unwrap_or_default()).or_insert((0, &path.path)).0 += 1;
+    }
+    let mut warnings: Vec<String> = counts
+        .into_iter()
+        .map(|(reason, (n, first))| {
+            let words = reason.replace('_', " ");
+            if n == 1 {
+                format!("not scanned ({words}): {first}")
+            } else {
+                format!("{n} paths not scanned ({words}), the first is {first}")
+            }
+        })
+        .collect();
+    let untold = skipped_total.saturating_sub(skipped.len() as u64);
+    if untold > 0 {
+        warnings.push(format!("{untold} more paths not scanned"));
+    }
+    warnings
 }
 
 #[cfg(test)]

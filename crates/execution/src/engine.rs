@@ -1,8 +1,8 @@
 //! From a manifest to a run in the sandbox, and from its end to an answer.
 
 use crate::{
-    context::Context,
     error::Error,
+    job::Machine,
     report::{self, OutputFolder},
     sandbox::{
         Identity, Policy, ProcessLimits,
@@ -11,7 +11,6 @@ use crate::{
     supervise::{End, Engine, Limits, Ran},
     touched::Watched,
 };
-use dunlin_contracts::plan::Ticket;
 use dunlin_core::mask::mask;
 use dunlin_engines::{CommandPaths, EngineManifest, ExitMeaning};
 use nix::libc;
@@ -31,15 +30,15 @@ pub struct Prepared {
 }
 
 pub fn prepare(
-    context: &Context,
-    ticket: &Ticket,
+    machine: &Machine,
     manifest: &EngineManifest,
+    timeout_seconds: u32,
     scratch: &Scratch,
     files: &[String],
 ) -> Result<Prepared, Error> {
     let missing = |what: &str| Error::EngineMissing(format!("{}: {what}", manifest.name));
     let engine_dir =
-        context.engines_dir.join(&manifest.name).canonicalize().map_err(|_| missing("it is not installed here"))?;
+        machine.engines_dir.join(&manifest.name).canonicalize().map_err(|_| missing("it is not installed here"))?;
     let out = scratch.out.join(report::NAME);
     let places = CommandPaths { root: &scratch.source, out: &out, engine: &engine_dir, tmp: &scratch.work };
     let command = manifest.command_line(&places, files).map_err(|error| Error::Engine(error.to_string()))?;
@@ -48,7 +47,7 @@ pub fn prepare(
 
     let executable = paths::executable(&engine_dir, program);
     let mut needed = executable.clone();
-    needed.push(context.scratch_dir.clone());
+    needed.push(machine.scratch_dir.clone());
     let identity = paths::identity(&needed);
     scratch.hand_over(identity)?;
     let output = OutputFolder::open(&scratch.out)?;
@@ -58,14 +57,14 @@ pub fn prepare(
     environment.extend(manifest.environment(&places).map_err(|error| Error::Engine(error.to_string()))?);
     let mut read = paths::readable_system();
     read.push(scratch.source.clone());
-    let wall = Duration::from_secs(u64::from(ticket.timeout_seconds));
+    let wall = Duration::from_secs(u64::from(timeout_seconds));
     let processors = available_parallelism().map_or(1, |count| count.get() as u64);
     let policy = Policy {
         runner_pid: std::process::id(),
         identity,
         limits: ProcessLimits {
             cpu_seconds: wall.as_secs().saturating_mul(processors).saturating_add(5),
-            file_bytes: manifest.report.max_bytes.max(context.disk.bytes / 4),
+            file_bytes: manifest.report.max_bytes.max(machine.disk.bytes / 4),
             open_files: OPEN_FILES,
             processes: THREADS.saturating_add(running_already(identity)),
         },
@@ -73,9 +72,10 @@ pub fn prepare(
         read,
         write: vec![scratch.work.clone(), scratch.out.clone()],
         status_file: scratch.own.join("status"),
+        landlock_required: machine.landlock_required,
     };
     let engine = Engine {
-        sandbox_program: context.sandbox_program.clone(),
+        sandbox_program: machine.sandbox_program.clone(),
         policy,
         command,
         environment,
@@ -83,9 +83,9 @@ pub fn prepare(
         own: scratch.own.clone(),
         limits: Limits {
             wall,
-            memory_bytes: context.memory_bytes,
+            memory_bytes: machine.memory_bytes,
             processes: PROCESSES,
-            disk: context.disk,
+            disk: machine.disk,
             report_on_stdout: manifest.run.stdout_report.then_some(manifest.report.max_bytes),
         },
     };
@@ -123,9 +123,9 @@ pub struct Exit {
 }
 
 pub fn judge(
-    context: &Context,
-    ticket: &Ticket,
+    machine: &Machine,
     manifest: &EngineManifest,
+    timeout_seconds: u32,
     scratch: &Scratch,
     ran: &Ran,
 ) -> Result<Exit, Error> {
@@ -139,8 +139,8 @@ pub fn judge(
     let code = match &ran.end {
         End::Exited(code) => *code,
         End::Signalled(signal) => return Err(Error::Engine(with_words(&signal_words(*signal), scratch, ran))),
-        End::TimedOut => return Err(Error::TimedOut { seconds: u64::from(ticket.timeout_seconds) }),
-        End::OutOfMemory => return Err(Error::OutOfMemory { mib: context.memory_bytes >> 20 }),
+        End::TimedOut => return Err(Error::TimedOut { seconds: u64::from(timeout_seconds) }),
+        End::OutOfMemory => return Err(Error::OutOfMemory { mib: machine.memory_bytes >> 20 }),
         End::Exceeded(what) => return Err(Error::Engine(with_words(what, scratch, ran))),
         End::NotStarted(why) => return Err(Error::EngineMissing(with_words(why, scratch, ran))),
     };

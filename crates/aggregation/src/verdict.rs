@@ -44,7 +44,7 @@ pub fn of_scan(plan: &Plan, endings: &[JobEnding]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{outcome, results::Loaded};
+    use crate::{check::Loaded, outcome};
     use dunlin_contracts::steps::{JobEnd, StepError};
     use dunlin_core::{job::Compute, selection::Shard};
     use dunlin_testkit::fixtures;

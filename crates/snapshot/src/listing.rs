@@ -1,0 +1,116 @@
+//! Which files are in a snapshot: the rules that packing an archive and scanning in place share.
+
+use crate::{Limits, SnapshotError, language, path::shown};
+use dunlin_core::manifest::{SkipReason, Skipped, SnapshotFile};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+
+/// At most this many skipped paths are named in a manifest.
+const SKIPPED_NAMED: usize = 1000;
+
+/// What [`Listing::finish`] leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// In order of path.
+    pub files: Vec<SnapshotFile>,
+    pub bytes: u64,
+    /// SHA-256 over (path, executable, sha256) of every file in order: the same files are the same digest, however and in
+    /// whatever order they came.
+    pub tree_digest: String,
+    pub skipped: Vec<Skipped>,
+    pub skipped_total: u64,
+}
+
+pub struct Listing {
+    limits: Limits,
+    files: Vec<SnapshotFile>,
+    bytes: u64,
+    tree: Sha256,
+    /// Lower-case forms of what was kept.
+    folded: HashSet<String>,
+    /// Every path that was kept, to notice one that is also a folder.
+    kept: HashSet<String>,
+    skipped: Vec<Skipped>,
+    skipped_total: u64,
+}
+
+impl Listing {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            files: Vec::new(),
+            bytes: 0,
+            tree: Sha256::new(),
+            folded: HashSet::new(),
+            kept: HashSet::new(),
+            skipped: Vec::new(),
+            skipped_total: 0,
+        }
+    }
+
+    /// Notes a path that is left out.
+    pub fn skip(&mut self, path: &[u8], reason: SkipReason) {
+        self.skipped_total += 1;
+        if self.skipped.len() < SKIPPED_NAMED {
+            self.skipped.push(Skipped { path: shown(path), reason });
+        }
+    }
+
+    /// Whether a file of `size` bytes gets in; when not, it is noted as skipped. `path` is clean (see [`crate::check_path`])
+    /// and greater than the one before it. What gets in is then added.
+    pub fn admit(&mut self, path: &str, size: u64) -> Result<bool, SnapshotError> {
+        if size > self.limits.file_bytes {
+            self.skip(path.as_bytes(), SkipReason::TooLarge);
+            return Ok(false);
+        }
+        self.check_place(path)?;
+        if !self.folded.insert(path.to_lowercase()) {
+            self.skip(path.as_bytes(), SkipReason::CaseCollision);
+            return Ok(false);
+        }
+        if self.files.len() as u64 >= self.limits.files {
+            return Err(SnapshotError::TooManyFiles { limit: self.limits.files });
+        }
+        self.bytes += size;
+        if self.bytes > self.limits.total_bytes {
+            return Err(SnapshotError::TooManyBytes { limit: self.limits.total_bytes });
+        }
+        Ok(true)
+    }
+
+    /// Adds a file that [`Listing::admit`] let in. `sha256` is hexadecimal.
+    pub fn add(&mut self, path: &str, executable: bool, size: u64, sha256: String) {
+        self.tree.update((path.len() as u64).to_be_bytes());
+        self.tree.update(path.as_bytes());
+        self.tree.update([u8::from(executable)]);
+        self.tree.update(sha256.as_bytes());
+        self.kept.insert(path.to_owned());
+        let language = language(path).map(str::to_owned);
+        self.files.push(SnapshotFile { path: path.to_owned(), size, sha256, language });
+    }
+
+    /// Honest sources cannot name a path twice, or as a file and a folder; a forged tree or archive can.
+    fn check_place(&self, path: &str) -> Result<(), SnapshotError> {
+        if self.kept.contains(path) {
+            return Err(SnapshotError::Duplicate { path: path.to_owned() });
+        }
+        let parent = path.match_indices('/').map(|(at, _)| &path[..at]).find(|parent| self.kept.contains(*parent));
+        if let Some(parent) = parent {
+            return Err(SnapshotError::FileAndFolder { path: parent.to_owned() });
+        }
+        if self.files.last().is_some_and(|last| last.path.as_str() > path) {
+            return Err(SnapshotError::UnsafePath { path: path.to_owned(), why: "it is out of order" });
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Listed {
+        Listed {
+            files: self.files,
+            bytes: self.bytes,
+            tree_digest: hex::encode(self.tree.finalize()),
+            skipped: self.skipped,
+            skipped_total: self.skipped_total,
+        }
+    }
+}
