@@ -26,6 +26,8 @@ Examples:
   dunlin scan https://github.com/psf/requests      the default branch of a public repository
   dunlin scan https://git.example.com/a/b --branch next --credential work
   dunlin scan . --engines ruff,gitleaks --fail-on medium
+  dunlin scan . --local                            on this machine, without a server
+  dunlin scan . --local --since origin/main        what is new on this branch
   dunlin scan . --format sarif --output results.sarif --no-progress
 
 Exit codes: 0 done, 1 findings at or above --fail-on, 2 incomplete, 3 error.";
@@ -112,6 +114,15 @@ pub struct Scan {
     pub result: ResultArgs,
     #[command(flatten)]
     pub follow: FollowArgs,
+    /// Scan on this machine: no server and no account, results are kept in your cache folder (folders only)
+    #[arg(long, conflicts_with_all = ["tag", "commit", "credential", "detach", "idempotency_key", "timeout"])]
+    pub local: bool,
+    /// Only findings that are new since this commit, branch or tag (with --local)
+    #[arg(long, value_name = "REF", requires = "local")]
+    pub since: Option<String>,
+    /// Neither read nor keep results of other scans (with --local)
+    #[arg(long, requires = "local")]
+    pub no_cache: bool,
     /// Start the scan, print its id and do not wait
     #[arg(long, conflicts_with_all = ["fail_on", "format", "output", "timeout"])]
     pub detach: bool,
@@ -124,8 +135,8 @@ pub struct Scan {
 /// How a result is told.
 #[derive(Debug, ClapArgs)]
 pub struct ResultArgs {
-    /// Exit with 1 when there are findings of this severity or a higher one [default: `fail_on` of the repository's
-    /// .dunlin.toml]
+    /// Exit with 1 when there are findings of this severity or a higher one; `none`: findings never decide
+    /// [default: `fail_on` of the repository's .dunlin.toml]
     #[arg(long, value_name = "SEVERITY")]
     pub fail_on: Option<Threshold>,
     /// What to print
@@ -211,19 +222,23 @@ pub enum Webhook {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Threshold {
+    /// Whatever is found, and whatever the repository's owner says
+    None,
     Low,
     Medium,
     High,
     Critical,
 }
 
-impl From<Threshold> for Severity {
-    fn from(threshold: Threshold) -> Self {
-        match threshold {
-            Threshold::Low => Self::Low,
-            Threshold::Medium => Self::Medium,
-            Threshold::High => Self::High,
-            Threshold::Critical => Self::Critical,
+impl Threshold {
+    /// The lowest severity that decides; nothing when none does.
+    pub const fn severity(self) -> Option<Severity> {
+        match self {
+            Self::None => None,
+            Self::Low => Some(Severity::Low),
+            Self::Medium => Some(Severity::Medium),
+            Self::High => Some(Severity::High),
+            Self::Critical => Some(Severity::Critical),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod cognito;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod folders;
 pub mod follow;
 pub mod http;
 pub mod interrupt;
@@ -26,8 +27,24 @@ use outcome::Outcome;
 use std::process::ExitCode;
 use terminal::Terminal;
 
+/// The processes that a local scan starts of this program: one for each job, and one that becomes the engine. They come before
+/// anything else is set up: the second must have one thread.
+#[cfg(target_os = "linux")]
+fn inner_process() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        "sandbox" => Some(dunlin_execution::sandbox::lockdown::become_engine(arguments)),
+        "job" => Some(dunlin_local::worker::main()),
+        _ => None,
+    }
+}
+
 /// Parses the arguments, runs the command and turns whatever happens into an exit code.
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(ended) = inner_process() {
+        return ended;
+    }
     let terminal = Terminal::detect();
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -1,7 +1,8 @@
 //! Exit codes. When several apply, the worst wins: error, then incomplete, then findings.
 
+use crate::args::Threshold;
 use dunlin_contracts::api::ScanView;
-use dunlin_core::{finding::Severity, scan::ScanState};
+use dunlin_core::scan::ScanState;
 use std::process::ExitCode;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,9 +40,13 @@ pub fn has_ended(scan: &ScanView) -> bool {
     state(scan).is_some_and(ScanState::is_end)
 }
 
-/// What a scan means for whoever asked. Findings of advisory engines are told and never fail it. The threshold is theirs, else that of the repository's `.dunlin.toml`.
-pub fn judge(scan: &ScanView, asked: Option<Severity>) -> Outcome {
-    let fail_on = asked.or(scan.fail_on);
+/// What a scan means for whoever asked. Findings of advisory engines are told and never fail it. The threshold is theirs, else
+/// that of the repository's `.dunlin.toml`.
+pub fn judge(scan: &ScanView, asked: Option<Threshold>) -> Outcome {
+    let fail_on = match asked {
+        Some(threshold) => threshold.severity(),
+        None => scan.fail_on,
+    };
     match state(scan) {
         Some(ScanState::Failed) => Outcome::Error,
         Some(ScanState::Complete) => match (fail_on, &scan.summary) {
@@ -61,6 +66,7 @@ pub fn judge(scan: &ScanView, asked: Option<Severity>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dunlin_core::finding::Severity;
     use crate::render::sample;
 
     #[test]
@@ -68,16 +74,16 @@ mod tests {
         let complete = |high: u64| sample::scan_with("complete", &[(Severity::High, high), (Severity::Low, 4)]);
         let table = [
             (complete(1), None, Outcome::Clean),
-            (complete(1), Some(Severity::Critical), Outcome::Clean),
-            (complete(1), Some(Severity::High), Outcome::Findings),
-            (complete(1), Some(Severity::Medium), Outcome::Findings),
-            (complete(0), Some(Severity::Medium), Outcome::Clean),
-            (complete(0), Some(Severity::Low), Outcome::Findings),
-            (ScanView { summary: None, ..complete(0) }, Some(Severity::Low), Outcome::Incomplete),
-            (ScanView { status: "partial".into(), ..complete(1) }, Some(Severity::Low), Outcome::Incomplete),
+            (complete(1), Some(Threshold::Critical), Outcome::Clean),
+            (complete(1), Some(Threshold::High), Outcome::Findings),
+            (complete(1), Some(Threshold::Medium), Outcome::Findings),
+            (complete(0), Some(Threshold::Medium), Outcome::Clean),
+            (complete(0), Some(Threshold::Low), Outcome::Findings),
+            (ScanView { summary: None, ..complete(0) }, Some(Threshold::Low), Outcome::Incomplete),
+            (ScanView { status: "partial".into(), ..complete(1) }, Some(Threshold::Low), Outcome::Incomplete),
             (ScanView { status: "partial".into(), ..complete(0) }, None, Outcome::Incomplete),
             (ScanView { status: "cancelled".into(), ..complete(0) }, None, Outcome::Incomplete),
-            (ScanView { status: "failed".into(), ..complete(1) }, Some(Severity::Low), Outcome::Error),
+            (ScanView { status: "failed".into(), ..complete(1) }, Some(Threshold::Low), Outcome::Error),
             (ScanView { status: "running".into(), ..complete(0) }, None, Outcome::Incomplete),
             (ScanView { status: "hibernating".into(), ..complete(0) }, None, Outcome::Incomplete),
         ];
@@ -96,8 +102,10 @@ mod tests {
             (owned("complete", Severity::High), None, Outcome::Findings),
             (owned("complete", Severity::Info), None, Outcome::Findings),
             (owned("complete", Severity::Critical), None, Outcome::Clean),
-            (owned("complete", Severity::High), Some(Severity::Critical), Outcome::Clean),
-            (owned("complete", Severity::Critical), Some(Severity::High), Outcome::Findings),
+            (owned("complete", Severity::High), Some(Threshold::Critical), Outcome::Clean),
+            (owned("complete", Severity::High), Some(Threshold::None), Outcome::Clean),
+            (owned("partial", Severity::High), Some(Threshold::None), Outcome::Incomplete),
+            (owned("complete", Severity::Critical), Some(Threshold::High), Outcome::Findings),
             (owned("partial", Severity::High), None, Outcome::Incomplete),
             (owned("failed", Severity::High), None, Outcome::Error),
         ];
@@ -112,8 +120,8 @@ mod tests {
         if let Some(summary) = &mut scan.summary {
             summary.enforced_by_severity = [(Severity::Low, 1)].into();
         }
-        assert_eq!(judge(&scan, Some(Severity::High)), Outcome::Clean);
-        assert_eq!(judge(&scan, Some(Severity::Low)), Outcome::Findings);
+        assert_eq!(judge(&scan, Some(Threshold::High)), Outcome::Clean);
+        assert_eq!(judge(&scan, Some(Threshold::Low)), Outcome::Findings);
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn prefix_in_work_tree(root: &Path, choice: Choice) -> anyhow::Result<Option<Str
 }
 
 /// git in the folder, undisturbed by a hook that runs us, and running no program that the repository's configuration names.
-fn git(root: &Path) -> Command {
+pub fn git(root: &Path) -> Command {
     let mut git = Command::new("git");
     git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false"]);
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {

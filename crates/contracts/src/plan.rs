@@ -2,10 +2,11 @@
 
 use dunlin_core::{
     RepositoryId, ResultKey, ScanId, TenantId,
-    job::{Compute, Size},
+    job::{Compute, JobOutcome, JobResult, Size},
     selection::Selection,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// At most this many jobs a scan, so that the Map's input stays under the 256 KiB of a state payload. A test holds it.
 pub const MAX_JOBS: usize = 60;
@@ -29,6 +30,29 @@ pub struct Plan {
     /// `fail_on` of `.dunlin.toml`, when it is set there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_on: Option<dunlin_core::finding::Severity>,
+}
+
+impl Plan {
+    /// Engines whose every planned job assessed all it was given. Only they can say that something is gone: an engine that
+    /// crashed, ran out of time, left files out or misses a shard has not looked everywhere. One that may run and has nothing
+    /// left to read saw everything without a job; one that was left out saw nothing.
+    pub fn engines_that_saw_everything(&self, results: &[JobResult]) -> Vec<String> {
+        let outcomes: BTreeMap<u32, JobOutcome> = results.iter().map(|job| (job.job, job.outcome)).collect();
+        let mut shards: BTreeMap<&str, (BTreeSet<u32>, u32, bool)> = BTreeMap::new();
+        for job in &self.jobs {
+            let entry = shards.entry(&job.engine).or_insert((BTreeSet::new(), 0, true));
+            entry.0.insert(job.selection.shard.index);
+            entry.1 = entry.1.max(job.selection.shard.count);
+            entry.2 &= outcomes.get(&job.job) == Some(&JobOutcome::Assessed);
+        }
+        let without_a_job = self.nothing_to_read.iter().filter(|engine| !shards.contains_key(engine.as_str()));
+        shards
+            .iter()
+            .filter(|(_, (present, count, assessed))| *assessed && present.len() == *count as usize)
+            .map(|(engine, _)| (*engine).to_owned())
+            .chain(without_a_job.cloned())
+            .collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

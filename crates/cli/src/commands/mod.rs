@@ -1,6 +1,8 @@
 //! One module per command.
 
 mod credential;
+#[cfg(target_os = "linux")]
+mod local;
 mod login;
 mod logout;
 mod result;
@@ -19,6 +21,14 @@ use crate::{
 use anyhow::Context;
 
 pub async fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    if let Command::Scan(scan) = &args.command
+        && scan.local
+    {
+        #[cfg(target_os = "linux")]
+        return local::run(scan, terminal).await;
+        #[cfg(not(target_os = "linux"))]
+        anyhow::bail!("--local needs the sandbox of Linux (landlock and seccomp); without it no engine is started");
+    }
     let config = match args.config.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => ConfigFile::at(path),
         None => ConfigFile::default_place()?,

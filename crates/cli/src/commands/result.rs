@@ -11,7 +11,7 @@ use crate::{
     text, transfer,
 };
 use anyhow::{Context, anyhow};
-use dunlin_contracts::api::ScanView;
+use dunlin_contracts::api::{FindingView, ScanView};
 use std::{
     io::{self, Write},
     path::Path,
@@ -60,29 +60,44 @@ pub async fn tell(api: &Api, scan: &ScanView, result: &ResultArgs, terminal: &Te
             } else {
                 Vec::new()
             };
-            let render = |style: Style| {
-                let jobs = if outcome::has_ended(scan) { String::new() } else { render::scan::jobs(scan, style) };
-                [render::findings::findings(&findings, style), jobs, render::scan::conclusion(scan, &links, style)]
-                    .concat()
-            };
-            match &result.output {
-                None => terminal.print(&render(terminal.out)).context("the result could not be printed")?,
-                Some(path) => {
-                    write_file(path, |file| Ok(file.write_all(render(Style::PLAIN).as_bytes())?))?;
-                    terminal.note(&render::scan::conclusion(scan, &links, terminal.err));
-                }
-            }
+            tell_people(scan, &findings, Some(&links), result, terminal)?;
         }
         Some(format) => {
             if render::scan::has_report(scan) {
                 save_report(api, scan.id, format, result.output.as_deref()).await?;
             }
-            terminal.note(render::scan::conclusion(scan, &links, terminal.err).trim_end());
+            terminal.note(render::scan::conclusion(scan, Some(&links), terminal.err).trim_end());
         }
     }
-    let asked = result.fail_on.map(Into::into);
-    let judged = outcome::judge(scan, asked);
-    if let (Outcome::Findings, None, Some(least)) = (judged, asked, scan.fail_on) {
+    Ok(judge(scan, result, terminal))
+}
+
+/// The table, and what is below it.
+pub fn tell_people(
+    scan: &ScanView,
+    findings: &[FindingView],
+    links: Option<&Links>,
+    result: &ResultArgs,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let render = |style: Style| {
+        let jobs = if outcome::has_ended(scan) { String::new() } else { render::scan::jobs(scan, style) };
+        [render::findings::findings(findings, style), jobs, render::scan::conclusion(scan, links, style)].concat()
+    };
+    match &result.output {
+        None => terminal.print(&render(terminal.out)).context("the result could not be printed"),
+        Some(path) => {
+            write_file(path, |file| Ok(file.write_all(render(Style::PLAIN).as_bytes())?))?;
+            terminal.note(&render::scan::conclusion(scan, links, terminal.err));
+            Ok(())
+        }
+    }
+}
+
+/// What the result means, and why.
+pub fn judge(scan: &ScanView, result: &ResultArgs, terminal: &Terminal) -> Outcome {
+    let judged = outcome::judge(scan, result.fail_on);
+    if let (Outcome::Findings, None, Some(least)) = (judged, result.fail_on, scan.fail_on) {
         // Nobody asked on the command line, so the exit code needs a reason.
         terminal.note(&format!(
             "findings of severity {} or higher: fail_on in the repository's .dunlin.toml",
@@ -93,7 +108,7 @@ pub async fn tell(api: &Api, scan: &ScanView, result: &ResultArgs, terminal: &Te
         let reason = scan.reason.as_deref().unwrap_or("the server gives no reason");
         terminal.error(&anyhow!("the scan failed: {reason}"));
     }
-    Ok(judged)
+    judged
 }
 
 async fn save_report(api: &Api, id: Uuid, format: &str, output: Option<&Path>) -> anyhow::Result<()> {
@@ -113,7 +128,7 @@ async fn save_report(api: &Api, id: Uuid, format: &str, output: Option<&Path>) -
     Ok(())
 }
 
-fn write_file(
+pub fn write_file(
     path: &Path,
     fill: impl FnOnce(&mut tempfile::NamedTempFile) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {

@@ -38,7 +38,7 @@ pub async fn run(args: Scan, api: &Api, terminal: &Terminal) -> anyhow::Result<O
 }
 
 /// The target as an address; `None` when it is a folder.
-fn address(target: &str) -> anyhow::Result<Option<Url>> {
+pub(super) fn address(target: &str) -> anyhow::Result<Option<Url>> {
     if !target.contains("://") {
         if !Path::new(target).exists()
             && let Some(ssh) = scp_like(target)
@@ -81,15 +81,19 @@ fn pointed(args: &Scan, url: Url) -> anyhow::Result<Target> {
     })
 }
 
+pub(super) fn choice(args: &Scan) -> Choice {
+    match (args.all_files, args.untracked) {
+        (true, _) => Choice::All,
+        (false, true) => Choice::Untracked,
+        (false, false) => Choice::Tracked,
+    }
+}
+
 async fn uploaded(args: &Scan, api: &Api, terminal: &Terminal) -> anyhow::Result<Target> {
     for (given, option) in [(&args.tag, "--tag"), (&args.commit, "--commit"), (&args.credential, "--credential")] {
         ensure!(given.is_none(), "{option} is for addresses; a folder is sent as it is now");
     }
-    let choice = match (args.all_files, args.untracked) {
-        (true, _) => Choice::All,
-        (false, true) => Choice::Untracked,
-        (false, false) => Choice::Tracked,
-    };
+    let choice = choice(args);
     let path = args.target.clone();
     let (tree, archive) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let tree = worktree::inspect(Path::new(&path), choice)?;
@@ -118,6 +122,15 @@ async fn uploaded(args: &Scan, api: &Api, terminal: &Terminal) -> anyhow::Result
     })
 }
 
+pub(super) fn tell_left(missing: u64, behind_links: u64, terminal: &Terminal) {
+    if missing > 0 {
+        terminal.warning(&format!("{} tracked but not in the folder, so not scanned", are(missing)));
+    }
+    if behind_links > 0 {
+        terminal.warning(&format!("{} behind a link that leads elsewhere, so not scanned", are(behind_links)));
+    }
+}
+
 fn tell_about(tree: &WorkTree, archive: &Archive, args: &Scan, terminal: &Terminal) {
     if !args.follow.no_progress {
         terminal.note(&format!(
@@ -127,12 +140,7 @@ fn tell_about(tree: &WorkTree, archive: &Archive, args: &Scan, terminal: &Termin
             text::bytes(archive.bytes)
         ));
     }
-    if archive.missing > 0 {
-        terminal.warning(&format!("{} tracked but not in the folder, so not scanned", are(archive.missing)));
-    }
-    if archive.behind_links > 0 {
-        terminal.warning(&format!("{} behind a link that leads elsewhere, so not scanned", are(archive.behind_links)));
-    }
+    tell_left(archive.missing, archive.behind_links, terminal);
     if archive.skipped_total > 0 {
         terminal.warning(&format!("{} left out: {}", are(archive.skipped_total), some_of(archive)));
     }

@@ -70,6 +70,20 @@ impl Watcher for Progress<'_> {
     }
 }
 
+#[cfg(target_os = "linux")]
+impl dunlin_local::Watcher for Progress<'_> {
+    fn changed(&mut self, scan: &ScanView) {
+        Watcher::changed(self, scan);
+    }
+
+    fn tick(&mut self, scan: &ScanView) {
+        // Lines tell changes, and the passing of time is none.
+        if let Kind::Picture(picture) = &mut self.kind {
+            picture.draw(scan);
+        }
+    }
+}
+
 /// What Ctrl-C does, and does not.
 fn interrupted(id: Uuid) -> String {
     format!(

@@ -19,7 +19,7 @@ pub struct Links {
 }
 
 /// What is said at the end, below the findings.
-pub fn conclusion(scan: &ScanView, links: &Links, style: Style) -> String {
+pub fn conclusion(scan: &ScanView, links: Option<&Links>, style: Style) -> String {
     let mut lines = vec![title(scan, style)];
     if let Some(reason) = &scan.reason {
         lines.push(format!("  {}", clean_line(reason)));
@@ -30,9 +30,11 @@ pub fn conclusion(scan: &ScanView, links: &Links, style: Style) -> String {
     }
     lines.extend(scan.jobs.iter().filter_map(|job| incomplete(job, style)));
     lines.extend(scan.warnings.iter().map(|warning| format!("{} {}", style.yellow("warning:"), clean_line(warning))));
-    lines.push(format!("scan:   {}", links.scan));
-    if has_report(scan) {
-        lines.push(format!("report: {}", links.report));
+    if let Some(links) = links {
+        lines.push(format!("scan:   {}", links.scan));
+        if has_report(scan) {
+            lines.push(format!("report: {}", links.report));
+        }
     }
     lines.join("\n") + "\n"
 }
@@ -144,7 +146,10 @@ pub fn job_state(job: &JobView) -> String {
             // A known result took its time once, and not now.
             parts.extend(job.duration_ms.filter(|_| !job.cached).map(|ms| duration(Duration::from_millis(ms))));
         }
-        None => parts.push(clean(&job.state).into_owned()),
+        None => {
+            parts.push(clean(&job.state).into_owned());
+            parts.extend(job.duration_ms.map(|ms| duration(Duration::from_millis(ms))));
+        }
     }
     if !job.cached {
         parts.push(clean(&job.compute).into_owned());
@@ -191,7 +196,7 @@ mod tests {
     #[test]
     fn a_complete_scan() {
         let scan = scan_with("complete", &[(Severity::Critical, 1), (Severity::Medium, 11)]);
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        insta::assert_snapshot!(conclusion(&scan, Some(&links()), Style::PLAIN), @r#"
         scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): complete in 13.4 s
         12 findings: 1 critical, 11 medium; 2 new, 1 fixed
         scan:   https://api.example.com/v1/scans/x
@@ -213,7 +218,7 @@ mod tests {
     fn everything_known() {
         let mut scan = scan_with("complete", &[]);
         scan.summary = Some(Summary { jobs: 8, jobs_cached: 8, ..Summary::default() });
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        insta::assert_snapshot!(conclusion(&scan, Some(&links()), Style::PLAIN), @r#"
         scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): complete in 13.4 s
         no findings
         8 of 8 results were known: no engine ran
@@ -221,7 +226,7 @@ mod tests {
         report: https://api.example.com/v1/scans/x/report?format=sarif
         "#);
         scan.summary = Some(Summary { jobs: 8, jobs_cached: 1, ..Summary::default() });
-        assert!(conclusion(&scan, &links(), Style::PLAIN).contains("\n1 of 8 results was known already\n"));
+        assert!(conclusion(&scan, Some(&links()), Style::PLAIN).contains("\n1 of 8 results was known already\n"));
     }
 
     #[test]
@@ -248,7 +253,7 @@ mod tests {
                 ..job(3, "zizmor", "ended")
             },
         ];
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        insta::assert_snapshot!(conclusion(&scan, Some(&links()), Style::PLAIN), @r#"
         scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): partial in 13.4 s
           2 of 4 jobs did not finish
         1 finding: 1 low; 2 new, 1 fixed
@@ -274,7 +279,7 @@ mod tests {
             reason: Some("the repository does not exist".into()),
             ..scan_with("failed", &[])
         };
-        insta::assert_snapshot!(conclusion(&scan, &links(), Style::PLAIN), @r#"
+        insta::assert_snapshot!(conclusion(&scan, Some(&links()), Style::PLAIN), @r#"
         scan 01990000-0000-7000-8000-000000000001 of github.com/acme/shop (main at 0123456789ab): failed in 13.4 s
           the repository does not exist
         scan:   https://api.example.com/v1/scans/x

@@ -92,6 +92,19 @@ pub fn prepare_process() -> io::Result<()> {
     Ok(())
 }
 
+/// Makes this process the parent of whatever its children leave behind, and closes its memory to engines under the same
+/// user. For a process that starts others which run engines.
+pub fn adopt_orphans() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    set_child_subreaper(Pid::from_raw(std::process::id().cast_signed()))?;
+    Ok(())
+}
+
+/// Kills every descendant of this process; answers how many the kernel does not let go.
+pub fn kill_descendants() -> usize {
+    tree::kill_all(None)
+}
+
 /// Kills everything when it goes away: on return, on an early end of the future, on a panic.
 struct NothingSurvives;
 

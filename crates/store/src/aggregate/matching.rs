@@ -2,8 +2,6 @@
 
 use super::Aggregation;
 use crate::{StoreError, values::text};
-use dunlin_core::job::JobOutcome;
-use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Transaction;
 
 pub(super) struct Matched {
@@ -11,27 +9,6 @@ pub(super) struct Matched {
     pub decides: bool,
     /// Findings that this scan closed.
     pub fixed: u64,
-}
-
-/// Engines whose every planned job assessed all it was given. Only they can say that something is gone: an engine that
-/// crashed, ran out of time, left files out or misses a shard has not looked everywhere. One that may run and has nothing left to
-/// read saw everything without a job; one that was left out saw nothing.
-fn engines_that_saw_everything(input: &Aggregation<'_>) -> Vec<String> {
-    let outcomes: BTreeMap<u32, JobOutcome> = input.jobs.iter().map(|job| (job.job, job.outcome)).collect();
-    let mut shards: BTreeMap<&str, (BTreeSet<u32>, u32, bool)> = BTreeMap::new();
-    for job in &input.plan.jobs {
-        let entry = shards.entry(&job.engine).or_insert((BTreeSet::new(), 0, true));
-        entry.0.insert(job.selection.shard.index);
-        entry.1 = entry.1.max(job.selection.shard.count);
-        entry.2 &= outcomes.get(&job.job) == Some(&JobOutcome::Assessed);
-    }
-    let without_a_job = input.plan.nothing_to_read.iter().filter(|engine| !shards.contains_key(engine.as_str()));
-    shards
-        .iter()
-        .filter(|(_, (present, count, assessed))| *assessed && present.len() == *count as usize)
-        .map(|(engine, _)| (*engine).to_owned())
-        .chain(without_a_job.cloned())
-        .collect()
 }
 
 /// Scans of one line of history are matched one after the other.
@@ -46,7 +23,7 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
     let repository = input.scan.repository_id.as_uuid();
     let scan = input.scan.scan_id.as_uuid();
     let track = text(&input.snapshot.track);
-    let seers = engines_that_saw_everything(input);
+    let seers = input.plan.engines_that_saw_everything(input.jobs);
 
     let newer = newer_scan(tx, input).await?;
     let decides = newer.is_none();

@@ -1,0 +1,120 @@
+//! `dunlin scan --local`: a scan on this machine.
+
+use super::{result, scan};
+use crate::{
+    args::{Format, Scan},
+    folders,
+    outcome::Outcome,
+    render::{self, live::Progress},
+    terminal::Terminal,
+    text, worktree,
+};
+use anyhow::{Context, bail, ensure};
+use dunlin_local::{Error, Request, Scanned, cache::Cache};
+use dunlin_reports::{ReportFormat, ReportWriter};
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+pub async fn run(args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    if scan::address(&args.target)?.is_some() {
+        bail!("--local scans a folder; clone {} and give the folder that it is in", args.target);
+    }
+    let tree = worktree::inspect(Path::new(&args.target), scan::choice(args))?;
+    let cache = if args.no_cache { None } else { open_cache(terminal) };
+    let request = Request {
+        root: tree.root,
+        paths: tree.files,
+        name: args.name.clone().unwrap_or(tree.name),
+        track: args.branch.clone().or(tree.branch),
+        engines: (!args.engines.is_empty()).then(|| args.engines.clone()),
+        engines_dir: folders::engines()?,
+        cache,
+        since: args.since.clone(),
+        git: worktree::git,
+    };
+    ensure!(request.since.is_none() || tree.commit.is_some(), "--since needs a git repository with a commit");
+
+    // From here on a signal stops the scan in order: no process and no copy of the source stays.
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let mut progress = Progress::new(terminal, Uuid::nil(), !args.follow.no_progress);
+    let scanned = dunlin_local::scan(&request, &mut progress, stop).await;
+    progress.finish();
+    match scanned {
+        Ok(scanned) => tell(&scanned, args, terminal),
+        Err(Error::Stopped) => {
+            terminal.warning("the scan was stopped; results that were ready are kept");
+            Ok(Outcome::Incomplete)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Without a cache a scan is only slower.
+fn open_cache(terminal: &Terminal) -> Option<Cache> {
+    let opened = folders::cache().and_then(|folder| {
+        Cache::open(&folder).with_context(|| format!("the cache folder {} cannot be used", folder.display()))
+    });
+    opened.inspect_err(|error| terminal.warning(&format!("nothing is kept for the next scan: {error:#}"))).ok()
+}
+
+fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let (view, result) = (&scanned.view, &args.result);
+    scan::tell_left(scanned.left.missing, scanned.left.behind_links, terminal);
+    match report_format(result.format) {
+        None => result::tell_people(view, &scanned.findings.findings, None, result, terminal)?,
+        Some(format) => {
+            match &result.output {
+                None => match report(scanned, format, &mut BufWriter::new(io::stdout().lock())) {
+                    Err(error) if is_closed_pipe(&error) => {}
+                    other => other?,
+                },
+                Some(path) => {
+                    result::write_file(path, |file| report(scanned, format, &mut BufWriter::new(file.as_file_mut())))?;
+                }
+            }
+            terminal.note(render::scan::conclusion(view, None, terminal.err).trim_end());
+        }
+    }
+    if let Some(since) = &args.since {
+        terminal.note(&format!("only what is new since {}", text::clean(since)));
+    }
+    Ok(result::judge(view, result, terminal))
+}
+
+fn report_format(format: Format) -> Option<ReportFormat> {
+    Some(match format {
+        Format::Table => return None,
+        Format::Sarif => ReportFormat::Sarif,
+        Format::Json => ReportFormat::Json,
+        Format::Csv => ReportFormat::Csv,
+    })
+}
+
+fn report(scanned: &Scanned, format: ReportFormat, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut writer: Box<dyn ReportWriter + '_> = format.writer(out, &scanned.head)?;
+    for rule in &scanned.findings.rules {
+        writer.rule(rule)?;
+    }
+    for finding in &scanned.findings.findings {
+        writer.finding(finding)?;
+    }
+    writer.finish().context("the report cannot be written")
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
