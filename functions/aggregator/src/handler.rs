@@ -168,6 +168,7 @@ fn engine_of_plan(job: &PlannedJob, result: &JobResult) -> ReportEngine {
         version: job.engine_version.clone(),
         outcome: result.outcome.as_str().to_owned(),
         files: job.files,
+        duration_ms: result.duration_ms,
         note: result.error.clone(),
     }
 }
@@ -178,6 +179,7 @@ fn engine_of_view(job: JobView) -> ReportEngine {
         version: job.engine_version,
         outcome: job.outcome.unwrap_or_default(),
         files: job.files,
+        duration_ms: job.duration_ms,
         note: job.error,
     }
 }
