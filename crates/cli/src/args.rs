@@ -3,6 +3,7 @@
 use crate::text::parse_duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use dunlin_core::finding::Severity;
+use dunlin_reports::ReportFormat;
 use std::{path::PathBuf, time::Duration};
 use uuid::Uuid;
 
@@ -27,6 +28,7 @@ Examples:
   dunlin scan https://git.example.com/a/b --branch next --credential work
   dunlin scan . --engines ruff,gitleaks --fail-on medium
   dunlin scan . --format sarif --output results.sarif --no-progress
+  dunlin scan . --format html --output report.html
 
 Exit codes: 0 done, 1 findings at or above --fail-on, 2 incomplete, 3 error.";
 
@@ -238,16 +240,22 @@ pub enum Format {
     Json,
     /// For spreadsheets
     Csv,
+    /// A page to read and pass on, in one file
+    Html,
+    /// For servers that show test results
+    Junit,
 }
 
 impl Format {
-    /// The name of the server's report; `None` for what is rendered here.
-    pub const fn report(self) -> Option<&'static str> {
+    /// `None` for what is rendered for the terminal.
+    pub const fn report(self) -> Option<ReportFormat> {
         match self {
             Self::Table => None,
-            Self::Sarif => Some("sarif"),
-            Self::Json => Some("json"),
-            Self::Csv => Some("csv"),
+            Self::Sarif => Some(ReportFormat::Sarif),
+            Self::Json => Some(ReportFormat::Json),
+            Self::Csv => Some(ReportFormat::Csv),
+            Self::Html => Some(ReportFormat::Html),
+            Self::Junit => Some(ReportFormat::Junit),
         }
     }
 }
