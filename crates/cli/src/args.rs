@@ -63,6 +63,9 @@ pub enum Command {
     /// Keep a token for private repositories on the server
     #[command(subcommand)]
     Credential(Credential),
+    /// List, install and check the scanner engines on this machine
+    #[command(subcommand, after_help = crate::engines::args::EXAMPLES)]
+    Engines(crate::engines::args::Engines),
     /// Have an address told about every scan that ends
     #[command(subcommand)]
     Webhook(Webhook),

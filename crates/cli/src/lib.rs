@@ -8,6 +8,7 @@ pub mod args;
 pub mod cognito;
 pub mod commands;
 pub mod config;
+pub mod engines;
 pub mod error;
 pub mod follow;
 pub mod http;
