@@ -186,14 +186,20 @@ impl Findings {
 
     /// `fixed` is 0 where nothing is known of before.
     pub fn summary(&self, plan: &Plan, jobs: &[JobResult], fixed: u64) -> Summary {
-        let mut by_severity = BTreeMap::new();
+        let (mut by_severity, mut enforced_by_severity) = (BTreeMap::new(), BTreeMap::new());
+        let advisory: HashSet<&str> =
+            plan.jobs.iter().filter(|job| job.advisory).map(|job| job.engine.as_str()).collect();
         for finding in &self.findings {
             *by_severity.entry(finding.severity).or_default() += 1;
+            if !advisory.contains(finding.engine.as_str()) {
+                *enforced_by_severity.entry(finding.severity).or_default() += 1;
+            }
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Summary {
             findings: self.findings.len() as u64,
             by_severity,
+            enforced_by_severity,
             new: self.findings.iter().filter(|finding| finding.new).count() as u64,
             fixed,
             jobs: count(plan.jobs.len()),

@@ -86,9 +86,9 @@ impl GitDir {
                 if name == "include" || name == "includeif" {
                     return None;
                 }
-                in_origin = section.split_once(char::is_whitespace).is_some_and(|(kind, name)| {
-                    kind.eq_ignore_ascii_case("remote") && name.trim() == "\"origin\""
-                });
+                in_origin = section
+                    .split_once(char::is_whitespace)
+                    .is_some_and(|(kind, name)| kind.eq_ignore_ascii_case("remote") && name.trim() == "\"origin\"");
             } else if let Some((name, value)) = line.split_once('=') {
                 let name = name.trim().to_ascii_lowercase();
                 if name == "worktreeconfig" {

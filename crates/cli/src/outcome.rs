@@ -66,8 +66,8 @@ pub fn judge(scan: &ScanView, asked: Option<Threshold>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dunlin_core::finding::Severity;
     use crate::render::sample;
+    use dunlin_core::finding::Severity;
 
     #[test]
     fn every_state_and_threshold_has_its_exit_code() {

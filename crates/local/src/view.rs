@@ -52,6 +52,7 @@ fn of_job(number: u32, job: &PlannedJob) -> JobView {
         job: number,
         engine,
         engine_version: job.engine_version.clone(),
+        advisory: job.advisory,
         state: if job.cached { "ended" } else { "queued" }.to_owned(),
         outcome: job.cached.then(|| JobOutcome::Assessed.as_str().to_owned()),
         cached: job.cached,
@@ -113,6 +114,10 @@ impl<'a, W: Watcher> Running<'a, W> {
             self.each(job, |view| view.duration_ms = Some(milliseconds(begun)));
         }
         self.watcher.tick(self.view);
+        // The passing of time is no change.
+        for job in self.begun.clone().into_keys() {
+            self.each(job, |view| view.duration_ms = None);
+        }
     }
 }
 
@@ -155,6 +160,7 @@ pub fn report_head(view: &ScanView, plan: &Plan, results: &[JobResult]) -> Repor
         version: job.engine_version.clone(),
         outcome: result.outcome.as_str().to_owned(),
         files: job.files,
+        duration_ms: result.duration_ms,
         note: result.error.clone(),
     });
     ReportHead {
@@ -165,6 +171,7 @@ pub fn report_head(view: &ScanView, plan: &Plan, results: &[JobResult]) -> Repor
         track: view.track.clone().unwrap_or_default(),
         state: view.status.clone(),
         started_at: view.accepted_at,
+        duration_ms: view.ended_at.and_then(|end| u64::try_from((end - view.accepted_at).whole_milliseconds()).ok()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engines: engines.collect(),
         warnings: view.warnings.clone(),

@@ -151,7 +151,8 @@ pub fn job_state(job: &JobView) -> String {
             parts.extend(job.duration_ms.map(|ms| duration(Duration::from_millis(ms))));
         }
     }
-    if !job.cached {
+    // There is one place where a job of a local scan can run.
+    if !job.cached && job.compute != "local" {
         parts.push(clean(&job.compute).into_owned());
     }
     if job.attempt > 1 {
@@ -210,7 +211,7 @@ mod tests {
         if let Some(summary) = &mut scan.summary {
             summary.enforced_by_severity = [(Severity::High, 1)].into();
         }
-        let text = conclusion(&scan, &links(), Style::PLAIN);
+        let text = conclusion(&scan, Some(&links()), Style::PLAIN);
         assert!(text.contains("3 findings: 3 high (2 of them advisory); 2 new"), "{text}");
     }
 

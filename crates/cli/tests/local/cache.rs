@@ -6,7 +6,9 @@ use std::{fs, path::PathBuf};
 fn results(world: &World) -> Vec<PathBuf> {
     let folder = world.path("cache/dunlin/v1/results");
     let all = fs::read_dir(folder).unwrap().flat_map(|inner| fs::read_dir(inner.unwrap().path()).unwrap());
-    all.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|kind| kind == "result")).collect()
+    all.map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "result"))
+        .collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn the_findings_of_every_engine_are_told() {
     assert!(run.out.contains("ruff/S307") && run.out.contains("deploy.sh:1:1"), "{run:?}");
     assert!(run.out.contains("of example.com/acme/shop (trunk at "), "{run:?}");
     assert!(run.out.contains(": complete in "), "{run:?}");
-    assert!(run.err.contains("ruff: running\n") && run.err.contains("ruff: done"), "progress in lines: {run:?}");
+    assert!(run.err.contains("\nruff: running\n") && run.err.contains("ruff: done"), "progress in lines: {run:?}");
     assert!(world.left_over().is_empty(), "{:?}", world.left_over());
 }
 
@@ -92,7 +92,13 @@ fn an_engine_that_reads_nothing_has_assessed_nothing() {
 fn every_format_is_written_whole() {
     let world = World::new();
     let target = world.path("report");
-    let sign = [("sarif", "\"Dunlin\""), ("json", "\"count\":2"), ("csv", "S307"), ("html", "</html>"), ("junit", "</testsuites>")];
+    let sign = [
+        ("sarif", "\"Dunlin\""),
+        ("json", "\"count\":2"),
+        ("csv", "S307"),
+        ("html", "</html>"),
+        ("junit", "</testsuites>"),
+    ];
     for (format, sign) in sign {
         let printed = world.scan(&["--format", format]);
         assert!(printed.out.contains(sign), "{format}: {printed:?}");
@@ -124,7 +130,10 @@ fn what_cannot_be_scanned_is_said() {
     let world = World::new();
     let unknown = world.scan(&["--engines", "nessus"]);
     assert_eq!(unknown.code, 3, "{unknown:?}");
-    assert!(unknown.err.contains("there is no engine \"nessus\"; there are ") && unknown.err.contains("ruff"), "{unknown:?}");
+    assert!(
+        unknown.err.contains("there is no engine \"nessus\"; there are ") && unknown.err.contains("ruff"),
+        "{unknown:?}"
+    );
     let nothing = world.scan(&["--engines", "hadolint"]);
     assert_eq!(nothing.code, 3, "{nothing:?}");
     assert!(nothing.err.contains("of 3 files, no engine that may run reads any"), "{nothing:?}");

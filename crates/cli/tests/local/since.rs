@@ -69,7 +69,11 @@ fn a_part_of_the_repository_is_compared_with_the_same_part() {
     command.envs(pattern.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("clean.py") && !text.contains("main.py"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        text.contains("clean.py") && !text.contains("main.py"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

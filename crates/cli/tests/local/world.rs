@@ -1,5 +1,6 @@
 //! A repository, a folder of engines and a cache, each of its own.
 
+use dunlin_cli::engines;
 use serde_json::Value;
 use std::{
     fs,
@@ -101,6 +102,9 @@ impl World {
         fs::write(&new, script).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(new, program).unwrap();
+        let manifest = dunlin_engines::find(name).unwrap();
+        let stamp = self.path("engines").join(name).join(engines::STAMP);
+        fs::write(stamp, engines::stamp_for(manifest)).unwrap();
     }
 
     pub fn remove_engine(&self, name: &str) {
