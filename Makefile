@@ -57,6 +57,5 @@ plan: ## what Terraform would make in AWS, tried against the local emulator
 images: ## build engine images (as root); ENGINES="a b" for some of them
 	@$(PYTHON) infra/local/images.py $(ENGINES)
 
-engines: ## install the scanner engines below .local/engines, and list them for Terraform
-	@$(CLOUD) catalog
-	@$(PYTHON) infra/local/engines.py install
+engines: ## install the scanner engines below .local/engines, and list them for Terraform; ENGINES="a b", INTO=<folder>
+	@$(CLOUD) engines $(ENGINES) $(if $(INTO),--into $(INTO))

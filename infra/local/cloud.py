@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from localcloud import stack as places  # noqa: E402
 from localcloud import tools  # noqa: E402
-from localcloud.console import run, say, step  # noqa: E402
+from localcloud.console import say, step  # noqa: E402
 from localcloud.postgres import Server  # noqa: E402
 from localcloud.services import Emulator, alone  # noqa: E402
 from localcloud.stack import REPOSITORY, Problem, Stack  # noqa: E402
@@ -55,14 +55,13 @@ def plan(stack: Stack, arguments: argparse.Namespace) -> None:
 def start(stack: Stack, *, build: bool) -> dict[str, str]:
     """Build, start and deploy; answers the stack's addresses."""
     from localcloud import catalog as engines_catalog
-    from localcloud import deploy, functions
+    from localcloud import deploy, functions, installer
 
     # What changes no stack needs no lock: `down` need not wait for a compiler.
     engines_catalog.write()
-    installer = REPOSITORY / "infra" / "local" / "engines.py"
-    run([sys.executable, installer, "install"], what="installing the engines", show=True)
     if build:
         functions.build()
+    installer.install()
     with alone(stack):
         functions.pack(stack)
         Server(stack).start()
@@ -184,6 +183,16 @@ def catalog(stack: Stack, arguments: argparse.Namespace) -> None:
         raise Problem("engines/catalog.json is not what the engine.toml files say: run `make engines`")
 
 
+def engines(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Install the scanner engines, and list them for Terraform."""
+    from localcloud import catalog as engines_catalog
+    from localcloud import installer
+
+    engines_catalog.write()
+    installer.build()
+    installer.install(arguments.engines, arguments.into)
+
+
 def require_running(stack: Stack) -> None:
     """Stop with a sentence when the emulator is down."""
     if not Emulator(stack).healthy():
@@ -218,6 +227,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("catalog", help="Write engines/catalog.json from the engine.toml files.")
     command.set_defaults(run=catalog, stack="dev")
     command.add_argument("--check", action="store_true", help="change nothing, fail when it is out of date")
+    command = commands.add_parser("engines", help="Install the scanner engines, and list them for Terraform.")
+    command.set_defaults(run=engines, stack="dev")
+    command.add_argument("engines", nargs="*", metavar="ENGINE", help="which ones (default: all)")
+    command.add_argument("--into", type=Path, help="another folder than .local/engines")
     command = commands.add_parser("tools", help="Install a tool and print the folder with its programs.")
     command.set_defaults(run=install, stack="dev")
     command.add_argument("tool", choices=["cargo-lambda", "postgres", "emulator", "terraform"])

@@ -24,8 +24,9 @@ from localcloud.stack import REPOSITORY, Problem  # noqa: E402
 
 BASE = "docker.io/library/debian:bookworm-slim"
 _PACKAGES = ["podman", "runc", "buildah", "mmdebstrap"]
-# The runner inside the build context; .dockerignore keeps the rest of the working tree out.
+# Programs inside the build context; .dockerignore keeps the rest of the working tree out.
 RUNNER = Path(".local/images/runner")
+DUNLIN = Path(".local/images/dunlin")
 
 
 def engines() -> list[str]:
@@ -59,16 +60,18 @@ def ensure_base() -> None:
             what="importing the base image")
 
 
-def stage_runner() -> None:
-    """The runner for the images, the same build that jobs use as a process.
+def stage_programs() -> None:
+    """The runner for the images, the same build that jobs use as a process, and `dunlin`, which installs engines in them.
 
-    It is built against this machine's C library, so the base must not be older than this machine.
+    They are built against this machine's C library, so the base must not be older than this machine.
     """
-    run(["cargo", "build", "--package", functions.package("runner"), "--bin", "runner", "--quiet"],
-        what="building the runner", cwd=REPOSITORY, show=True)
-    staged = REPOSITORY / RUNNER
-    staged.parent.mkdir(parents=True, exist_ok=True)
-    functions.strip(functions.target() / "debug" / "runner", staged)
+    run(["cargo", "build", "--package", functions.package("runner"), "--bin", "runner",
+         "--package", "dunlin-cli", "--bin", "dunlin", "--quiet"],
+        what="building the runner and the command line", cwd=REPOSITORY, show=True)
+    for program in (RUNNER, DUNLIN):
+        staged = REPOSITORY / program
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        functions.strip(functions.target() / "debug" / program.name, staged)
 
 
 def build(engine: str) -> str:
@@ -76,7 +79,8 @@ def build(engine: str) -> str:
     name = f"dunlin/engine/{engine}"
     command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "build", "--pull=never",
                "--format", "docker", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-               "--build-arg", f"RUNNER={RUNNER}", "--file", f"engines/{engine}/Dockerfile", "--tag", name, "."]
+               "--build-arg", f"RUNNER={RUNNER}", "--build-arg", f"DUNLIN={DUNLIN}",
+               "--file", f"engines/{engine}/Dockerfile", "--tag", name, "."]
     with step(f"building {name}"):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False,
                               stdin=subprocess.DEVNULL)
@@ -95,7 +99,7 @@ def main() -> int:
         if unknown:
             raise Problem(f"no Dockerfile for {', '.join(unknown)}; there are: {', '.join(there) or 'none'}")
         ensure_programs()
-        stage_runner()
+        stage_programs()
         ensure_base()
         for engine in wanted:
             say(f"{build(engine)} is ready")

@@ -3,7 +3,7 @@
     python3 infra/local/package.py x86_64|arm64
 
 Writes target/lambda/<function>.zip. Runners go to AWS as images (`make images`), yet the zip of the runner is made too:
-the same code must build for both.
+the same code must build for both. The images also take target/lambda/dunlin/bootstrap: the command line installs engines.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def main() -> int:
         folder = tools.cargo_lambda()
         out = REPOSITORY / "target" / "lambda"
         packages = [word for name in functions.names() for word in ("--package", functions.package(name))]
-        with step(f"building {len(functions.names())} functions for {architecture}"):
+        packages += ["--package", "dunlin-cli"]
+        with step(f"building {len(functions.names())} functions and the command line for {architecture}"):
             done = subprocess.run(
                 [folder / "cargo-lambda", "lambda", "build", "--release", _TARGETS[architecture], *packages,
                  "--lambda-dir", out],

@@ -186,9 +186,9 @@ impl Findings {
 
     /// `fixed` is 0 where nothing is known of before.
     pub fn summary(&self, plan: &Plan, jobs: &[JobResult], fixed: u64) -> Summary {
+        let (mut by_severity, mut enforced_by_severity) = (BTreeMap::new(), BTreeMap::new());
         let advisory: HashSet<&str> =
             plan.jobs.iter().filter(|job| job.advisory).map(|job| job.engine.as_str()).collect();
-        let (mut by_severity, mut enforced_by_severity) = (BTreeMap::new(), BTreeMap::new());
         for finding in &self.findings {
             *by_severity.entry(finding.severity).or_default() += 1;
             if !advisory.contains(finding.engine.as_str()) {

@@ -3,6 +3,7 @@
 use crate::text::parse_duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use dunlin_core::finding::Severity;
+use dunlin_reports::ReportFormat;
 use std::{path::PathBuf, time::Duration};
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ Examples:
   dunlin scan . --local                            on this machine, without a server
   dunlin scan . --local --since origin/main        what is new on this branch
   dunlin scan . --format sarif --output results.sarif --no-progress
+  dunlin scan . --format html --output report.html
 
 Exit codes: 0 done, 1 findings at or above --fail-on, 2 incomplete, 3 error.";
 
@@ -63,6 +65,9 @@ pub enum Command {
     /// Keep a token for private repositories on the server
     #[command(subcommand)]
     Credential(Credential),
+    /// List, install and check the scanner engines on this machine
+    #[command(subcommand, after_help = crate::engines::args::EXAMPLES)]
+    Engines(crate::engines::args::Engines),
     /// Have an address told about every scan that ends
     #[command(subcommand)]
     Webhook(Webhook),
@@ -253,16 +258,22 @@ pub enum Format {
     Json,
     /// For spreadsheets
     Csv,
+    /// A page to read and pass on, in one file
+    Html,
+    /// For servers that show test results
+    Junit,
 }
 
 impl Format {
-    /// The name of the server's report; `None` for what is rendered here.
-    pub const fn report(self) -> Option<&'static str> {
+    /// `None` for what is rendered for the terminal.
+    pub const fn report(self) -> Option<ReportFormat> {
         match self {
             Self::Table => None,
-            Self::Sarif => Some("sarif"),
-            Self::Json => Some("json"),
-            Self::Csv => Some("csv"),
+            Self::Sarif => Some(ReportFormat::Sarif),
+            Self::Json => Some(ReportFormat::Json),
+            Self::Csv => Some(ReportFormat::Csv),
+            Self::Html => Some(ReportFormat::Html),
+            Self::Junit => Some(ReportFormat::Junit),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The folder to scan: which files of it belong to the repository, and what the repository is called.
 
+use crate::gitdir::GitDir;
 use anyhow::{Context, bail, ensure};
 use dunlin_core::repository::RepositoryName;
 use std::{
@@ -38,7 +39,12 @@ pub struct WorkTree {
 pub fn inspect(path: &Path, choice: Choice) -> anyhow::Result<WorkTree> {
     let root = path.canonicalize().with_context(|| format!("{} cannot be opened", path.display()))?;
     ensure!(root.is_dir(), "{} is a file; give the folder that it is in", path.display());
-    let prefix = prefix_in_work_tree(&root, choice)?;
+    let found = GitDir::find(&root);
+    let prefix = match &found {
+        // git itself says later whether it takes the folder for a work tree.
+        Some(found) if choice != Choice::All => Some(found.prefix.clone()),
+        _ => prefix_in_work_tree(&root, choice)?,
+    };
     let files = match choice {
         Choice::All => walk(&root)?,
         Choice::Tracked => tracked(&root, &["--cached"])?,
@@ -54,9 +60,15 @@ pub fn inspect(path: &Path, choice: Choice) -> anyhow::Result<WorkTree> {
     }
     let mut tree = WorkTree { name: folder_name(&root), root, files, branch: None, commit: None };
     if let Some(prefix) = prefix {
-        tree.branch = line_of(&tree.root, &["symbolic-ref", "--short", "-q", "HEAD"]);
-        tree.commit = line_of(&tree.root, &["rev-parse", "--verify", "-q", "HEAD^{commit}"]);
-        let origin = line_of(&tree.root, &["config", "--get", "remote.origin.url"]);
+        (tree.branch, tree.commit) = match found.as_ref().and_then(GitDir::head) {
+            Some(head) => (head.branch, head.commit),
+            None => (
+                line_of(&tree.root, &["symbolic-ref", "--short", "-q", "HEAD"]),
+                line_of(&tree.root, &["rev-parse", "--verify", "-q", "HEAD^{commit}"]),
+            ),
+        };
+        let origin = found.as_ref().and_then(GitDir::origin);
+        let origin = origin.or_else(|| line_of(&tree.root, &["config", "--get", "remote.origin.url"]));
         if let Some(origin) = origin.as_deref().and_then(repository_of) {
             // A folder of a repository is a repository of its own here: else its scans would close the findings of the rest.
             tree.name = if prefix.is_empty() { origin } else { format!("{origin}/{}", prefix.trim_end_matches('/')) };
@@ -108,9 +120,9 @@ fn tracked(root: &Path, which: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let output = git(root).args(["ls-files", "-z"]).args(which).output().context("git could not be started")?;
     ensure!(
         output.status.success(),
-        "git could not list the files of {}: {}",
+        "git could not list the files of {} ({}); use --all-files to take every file of the folder",
         root.display(),
-        String::from_utf8_lossy(&output.stderr).trim()
+        String::from_utf8_lossy(&output.stderr).trim().lines().next().unwrap_or("it says nothing")
     );
     // A path in conflict is listed once for each side.
     let paths: BTreeSet<PathBuf> = output

@@ -33,6 +33,16 @@ pub fn find(name: &str) -> Option<&'static EngineManifest> {
     catalog().iter().find(|engine| engine.name == name)
 }
 
+impl EngineManifest {
+    /// What an installation needs of the engine's folder, path and content: `engine.toml`, the pinned packages, `config/` and `rules/`.
+    pub fn install_files(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> + use<> {
+        let embedded = EMBEDDED.iter().find(|engine| engine.folder == self.name);
+        let manifest = embedded.map(|engine| ("engine.toml", engine.manifest.as_bytes()));
+        let files = embedded.map(|engine| engine.files).unwrap_or_default();
+        manifest.into_iter().chain(files.iter().copied())
+    }
+}
+
 fn parse(engine: &Embedded) -> Result<EngineManifest, String> {
     let mut manifest: EngineManifest = toml::from_str(engine.manifest).map_err(|e| e.to_string())?;
     manifest.check(engine.folder)?;
@@ -139,6 +149,29 @@ mod tests {
             assert_ne!(manifest, ruff.manifest, "{from:?} is not in the manifest");
             let problem = parse(&Embedded { folder: "ruff", manifest, files: &[] }).unwrap_err();
             assert!(problem.contains(words), "{problem}");
+        }
+    }
+
+    #[test]
+    fn everything_that_an_installation_needs_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engines");
+        for engine in catalog() {
+            let files: BTreeMap<_, _> = engine.install_files().collect();
+            let packages: &[&str] = match &engine.local.pip {
+                Some(requirements) => &[requirements],
+                None => &["package.json", "package-lock.json"],
+            };
+            for needed in packages.iter().chain(&["engine.toml"]) {
+                assert!(files.contains_key(needed), "{}: {needed} is not embedded", engine.name);
+            }
+            for (path, content) in files {
+                assert_eq!(
+                    std::fs::read(folder.join(&engine.name).join(path)).unwrap(),
+                    content,
+                    "{}/{path}",
+                    engine.name
+                );
+            }
         }
     }
 

@@ -184,7 +184,7 @@ pub struct CatalogEntry {
     pub timeout_seconds: u32,
 }
 
-/// How `infra/local/engines.py` installs the engine. Exactly one of `pip` and `npm`.
+/// How `dunlin engines install` installs the engine. Exactly one of `pip` and `npm`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalInstall {

@@ -11,6 +11,7 @@ mod jobs;
 mod machine;
 mod plan;
 mod scan;
+mod scratch;
 mod tree;
 mod view;
 pub mod worker;

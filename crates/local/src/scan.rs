@@ -7,7 +7,8 @@ use crate::{
     jobs::{self, Event, Todo},
     machine::Room,
     plan::{self, Names},
-    tree::{CopyError, Left, Tree},
+    scratch::{self, Scratch},
+    tree::{Left, Tree},
     view,
     worker::{Answer, Order},
 };
@@ -22,18 +23,13 @@ use dunlin_contracts::{
     plan::{Plan, PlannedJob},
     steps::{JobEnd, JobFailure, StepError},
 };
-use dunlin_core::{
-    RepositoryId, ResultKey, ScanId, TenantId,
-    job::JobResult,
-    owner_config::OwnerConfig,
-    selection::{BadPattern, Selector},
-};
+use dunlin_core::{RepositoryId, ResultKey, ScanId, TenantId, job::JobResult, owner_config::OwnerConfig};
+use dunlin_engines::EngineManifest;
 use dunlin_execution::supervise;
 use dunlin_reports::ReportHead;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::Future,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -54,6 +50,8 @@ pub struct Request {
     pub engines: Option<Vec<String>>,
     /// The engine `x` is installed in `<engines_dir>/x`.
     pub engines_dir: PathBuf,
+    /// Why an engine cannot be used, in a sentence; nothing when it can.
+    pub unusable: Box<dyn Fn(&EngineManifest) -> Option<String>>,
     /// Nothing is kept without it.
     pub cache: Option<Cache>,
     /// Only what is new since this commit.
@@ -99,11 +97,12 @@ pub async fn scan(
         let parts = Parts::look(request, &names, &mut notes)?;
         let mut missing = known.find(&parts, &mut notes)?;
         let engines: HashMap<u32, &str> = parts.jobs().map(|(number, job)| (number, job.engine.as_str())).collect();
-        missing.retain(|number| engines.get(number).is_some_and(|engine| installed(request, engine)));
+        missing.retain(|number| engines.get(number).is_some_and(|engine| unusable(request, engine).is_none()));
         if missing.is_empty() {
             break (parts, None);
         }
         looks += 1;
+        scratch::clear_abandoned();
         match Scratch::make(request, &parts, &missing)? {
             Ok(scratch) => break (parts, Some(scratch)),
             Err(path) if looks >= LOOKS => return Err(Error::Restless { path }),
@@ -312,66 +311,6 @@ impl Known {
     }
 }
 
-/// The scan's own folder: copies of the source, and what jobs leave. It vanishes with this.
-struct Scratch {
-    folder: PathBuf,
-    source: PathBuf,
-    source_before: PathBuf,
-    jobs: PathBuf,
-    missing: Vec<u32>,
-    _folder: tempfile::TempDir,
-}
-
-impl Scratch {
-    /// Copies what the jobs with the numbers `missing` read. The inner error is the path of a file that is not what it was.
-    fn make(request: &Request, parts: &Parts, missing: &[u32]) -> Result<Result<Self, String>, Error> {
-        let open = |mode| std::fs::Permissions::from_mode(mode);
-        let temp = tempfile::Builder::new().prefix("dunlin-scan-").tempdir().map_err(Error::Scratch)?;
-        let folder = temp.path().canonicalize().map_err(Error::Scratch)?;
-        let scratch = Self {
-            source: folder.join("source"),
-            source_before: folder.join("before"),
-            jobs: folder.join("jobs"),
-            missing: missing.to_vec(),
-            folder,
-            _folder: temp,
-        };
-        for inner in [&scratch.source, &scratch.source_before, &scratch.jobs] {
-            std::fs::create_dir(inner).map_err(Error::Scratch)?;
-        }
-        // Where root scans, engines are another user: they pass through to their own folder, whose name they know, and see
-        // nothing of the rest.
-        std::fs::set_permissions(&scratch.source, open(0o700)).map_err(Error::Scratch)?;
-        std::fs::set_permissions(&scratch.source_before, open(0o700)).map_err(Error::Scratch)?;
-        std::fs::set_permissions(&scratch.jobs, open(0o755)).map_err(Error::Scratch)?;
-        std::fs::set_permissions(&scratch.folder, open(0o711)).map_err(Error::Scratch)?;
-
-        let selectors = |base: bool| -> Result<Vec<Selector>, BadPattern> {
-            let jobs = parts.jobs().filter(|(number, _)| missing.contains(number) && (*number >= BASE_JOBS) == base);
-            jobs.map(|(_, job)| job.selection.compile()).collect()
-        };
-        let now = selectors(false)?;
-        let copied = parts.tree.copy(&request.root, &scratch.source, |path| now.iter().any(|s| s.selects(path)));
-        match copied {
-            Err(CopyError::Changed(path)) => return Ok(Err(path)),
-            Err(CopyError::Write(error)) => return Err(Error::Scratch(error)),
-            Ok(()) => {}
-        }
-        if let Some((base, _)) = &parts.base {
-            let before = selectors(true)?;
-            base.copy(&request.root, request.git, &scratch.source_before, |path| {
-                before.iter().any(|s| s.selects(path))
-            })
-            .map_err(Error::Scratch)?;
-        }
-        Ok(Ok(scratch))
-    }
-
-    fn files_of(&self, number: u32) -> (PathBuf, PathBuf) {
-        (self.folder.join(format!("result-{number}")), self.folder.join(format!("report-{number}")))
-    }
-}
-
 /// Kills everything that is left when it goes away.
 struct NothingSurvives;
 
@@ -381,8 +320,8 @@ impl Drop for NothingSurvives {
     }
 }
 
-fn installed(request: &Request, engine: &str) -> bool {
-    request.engines_dir.join(engine).is_dir()
+fn unusable(request: &Request, engine: &str) -> Option<String> {
+    dunlin_engines::find(engine).and_then(|engine| (request.unusable)(engine))
 }
 
 fn todos(request: &Request, parts: &Parts, history: &History, scratch: &Scratch) -> Vec<Todo> {
@@ -443,9 +382,8 @@ fn endings_of(
         };
         let error = match failure {
             Some(failure) => Some(failure.error.clone()),
-            None if !installed(request, &job.engine) => {
-                let cause = format!("{0} is not installed; run dunlin engines install {0}", job.engine);
-                Some(StepError { name: names::ENGINE_MISSING.to_owned(), cause })
+            None if matches!(loaded, Loaded::Missing) => {
+                unusable(request, &job.engine).map(|cause| StepError { name: names::ENGINE_MISSING.to_owned(), cause })
             }
             None => None,
         };

@@ -114,6 +114,10 @@ impl<'a, W: Watcher> Running<'a, W> {
             self.each(job, |view| view.duration_ms = Some(milliseconds(begun)));
         }
         self.watcher.tick(self.view);
+        // The passing of time is no change.
+        for job in self.begun.clone().into_keys() {
+            self.each(job, |view| view.duration_ms = None);
+        }
     }
 }
 
@@ -156,6 +160,7 @@ pub fn report_head(view: &ScanView, plan: &Plan, results: &[JobResult]) -> Repor
         version: job.engine_version.clone(),
         outcome: result.outcome.as_str().to_owned(),
         files: job.files,
+        duration_ms: result.duration_ms,
         note: result.error.clone(),
     });
     ReportHead {
@@ -166,6 +171,7 @@ pub fn report_head(view: &ScanView, plan: &Plan, results: &[JobResult]) -> Repor
         track: view.track.clone().unwrap_or_default(),
         state: view.status.clone(),
         started_at: view.accepted_at,
+        duration_ms: view.ended_at.and_then(|end| u64::try_from((end - view.accepted_at).whole_milliseconds()).ok()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engines: engines.collect(),
         warnings: view.warnings.clone(),

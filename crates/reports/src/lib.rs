@@ -1,12 +1,19 @@
-//! Reports of a scan as files: SARIF 2.1.0, JSON and CSV. Each writer streams: it holds one finding at a time, whatever
-//! the size of the scan.
+//! Reports of a scan as files: SARIF 2.1.0, JSON, CSV, HTML and JUnit XML. Each writer's memory is bounded, whatever the number of
+//! findings: the first three hold one at a time, JUnit keeps them in files of its own, and HTML keeps as many as people can read.
 
 mod csv_format;
+mod html;
 mod json;
+mod junit;
+mod replay;
 mod sarif;
+mod words;
 
 pub use csv_format::CsvReport;
+pub use html::HtmlReport;
 pub use json::JsonReport;
+pub use junit::JunitReport;
+pub use replay::convert;
 pub use sarif::SarifReport;
 
 use dunlin_contracts::api::FindingView;
@@ -22,6 +29,8 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
     #[error("report cannot be encoded")]
     Csv(#[from] csv::Error),
+    #[error("report cannot be read")]
+    Unreadable(#[source] serde_json::Error),
     #[error("finding names rule {0:?}, which is not in the report")]
     UnknownRule(String),
 }
@@ -31,17 +40,23 @@ pub enum ReportFormat {
     Sarif,
     Json,
     Csv,
+    Html,
+    Junit,
 }
 
 impl ReportFormat {
-    pub const ALL: [Self; 3] = [Self::Sarif, Self::Json, Self::Csv];
+    pub const ALL: [Self; 5] = [Self::Sarif, Self::Json, Self::Csv, Self::Html, Self::Junit];
+    /// Those that every scan leaves behind on the server. The others are made from its JSON by whoever wants them.
+    pub const STORED: [Self; 3] = [Self::Sarif, Self::Json, Self::Csv];
 
-    /// Also the `format` of the API, and the extension of the object.
+    /// Also the `format` of the API and of the command line, and the extension of the stored object.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sarif => "sarif",
             Self::Json => "json",
             Self::Csv => "csv",
+            Self::Html => "html",
+            Self::Junit => "junit",
         }
     }
 
@@ -50,6 +65,8 @@ impl ReportFormat {
             Self::Sarif => "application/sarif+json",
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Junit => "application/xml",
         }
     }
 
@@ -63,6 +80,8 @@ impl ReportFormat {
             Self::Sarif => Box::new(SarifReport::begin(out, head)?),
             Self::Json => Box::new(JsonReport::begin(out, head)?),
             Self::Csv => Box::new(CsvReport::begin(out)?),
+            Self::Html => Box::new(HtmlReport::begin(out, head)?),
+            Self::Junit => Box::new(JunitReport::begin(out, head)?),
         })
     }
 }
@@ -84,6 +103,9 @@ pub struct ReportHead {
     /// When the scan was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: time::OffsetDateTime,
+    /// From there to the end, when that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
     /// Version of Dunlin.
     pub version: String,
     pub engines: Vec<ReportEngine>,
@@ -100,6 +122,9 @@ pub struct ReportEngine {
     /// `assessed`, `partly_assessed`, `failed`, `timed_out`, `out_of_memory` or `not_run`.
     pub outcome: String,
     pub files: u64,
+    /// How long the engine ran. Of a stored result, how long it took then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
     /// Why the outcome is not `assessed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

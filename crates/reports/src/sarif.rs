@@ -2,7 +2,7 @@
 //! were written, so a result names its rule by index. A scan that did not finish says so in its invocation: incomplete
 //! is not clean.
 
-use crate::{Items, ReportEngine, ReportError, ReportHead, ReportWriter};
+use crate::{Items, ReportEngine, ReportError, ReportHead, ReportWriter, words::web_address};
 use dunlin_contracts::api::FindingView;
 use dunlin_core::finding::{Confidence, Rule, Severity};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ fn descriptor(rule: &Rule) -> Value {
         value["fullDescription"] = json!({"text": description});
         value["help"] = json!({"text": description});
     }
-    if let Some(url) = rule.help_url.as_deref().and_then(clean_url) {
+    if let Some(url) = rule.help_url.as_deref().and_then(web_address) {
         value["helpUri"] = json!(url);
     }
     value
@@ -220,7 +220,7 @@ const fn precision(confidence: Confidence) -> &'static str {
 }
 
 /// A path as a URI reference (RFC 3986): without this, a `:` in the first part would be a scheme.
-fn encode(path: &str) -> String {
+pub(crate) fn encode(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte) {
@@ -230,9 +230,4 @@ fn encode(path: &str) -> String {
         }
     }
     uri
-}
-
-fn clean_url(url: &str) -> Option<&str> {
-    let plain = url.bytes().all(|b| (0x21..0x7f).contains(&b) && !b"\"<>\\^`{|}".contains(&b));
-    (plain && (url.starts_with("https://") || url.starts_with("http://"))).then_some(url)
 }

@@ -166,6 +166,7 @@ fn engine_of_plan(job: &PlannedJob, result: &JobResult) -> ReportEngine {
         version: job.engine_version.clone(),
         outcome: result.outcome.as_str().to_owned(),
         files: job.files,
+        duration_ms: result.duration_ms,
         note: result.error.clone(),
     }
 }
@@ -176,6 +177,7 @@ fn engine_of_view(job: JobView) -> ReportEngine {
         version: job.engine_version,
         outcome: job.outcome.unwrap_or_default(),
         files: job.files,
+        duration_ms: job.duration_ms,
         note: job.error,
     }
 }

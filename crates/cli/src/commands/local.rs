@@ -2,19 +2,21 @@
 
 use super::{result, scan};
 use crate::{
-    args::{Format, Scan},
-    folders,
+    args::Scan,
+    engines::{self, State},
     outcome::Outcome,
     render::{self, live::Progress},
     terminal::Terminal,
     text, worktree,
 };
 use anyhow::{Context, bail, ensure};
+use dunlin_engines::EngineManifest;
 use dunlin_local::{Error, Request, Scanned, cache::Cache};
 use dunlin_reports::{ReportFormat, ReportWriter};
 use std::{
+    env,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
@@ -25,13 +27,18 @@ pub async fn run(args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
     }
     let tree = worktree::inspect(Path::new(&args.target), scan::choice(args))?;
     let cache = if args.no_cache { None } else { open_cache(terminal) };
+    let engines_dir = engines::folder(None)?;
     let request = Request {
         root: tree.root,
         paths: tree.files,
         name: args.name.clone().unwrap_or(tree.name),
         track: args.branch.clone().or(tree.branch),
         engines: (!args.engines.is_empty()).then(|| args.engines.clone()),
-        engines_dir: folders::engines()?,
+        unusable: Box::new({
+            let folder = engines_dir.clone();
+            move |engine| unusable(engine, &folder)
+        }),
+        engines_dir,
         cache,
         since: args.since.clone(),
         git: worktree::git,
@@ -60,9 +67,25 @@ pub async fn run(args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
     }
 }
 
+/// Why an engine must not run. One that is out of date finds other things than its results are kept for.
+fn unusable(engine: &EngineManifest, folder: &Path) -> Option<String> {
+    match State::of(engine, folder) {
+        State::Installed => None,
+        state => Some(format!("{0} is {1}; run dunlin engines install {0}", engine.name, state.words())),
+    }
+}
+
+/// In the user's folder for what can be computed again (XDG Base Directory Specification: relative paths are ignored).
+fn cache_folder() -> anyhow::Result<PathBuf> {
+    let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".cache"));
+    let folder = named.or_else(home).context("there is no cache folder; set XDG_CACHE_HOME, or use --no-cache")?;
+    Ok(folder.join("dunlin"))
+}
+
 /// Without a cache a scan is only slower.
 fn open_cache(terminal: &Terminal) -> Option<Cache> {
-    let opened = folders::cache().and_then(|folder| {
+    let opened = cache_folder().and_then(|folder| {
         Cache::open(&folder).with_context(|| format!("the cache folder {} cannot be used", folder.display()))
     });
     opened.inspect_err(|error| terminal.warning(&format!("nothing is kept for the next scan: {error:#}"))).ok()
@@ -71,7 +94,7 @@ fn open_cache(terminal: &Terminal) -> Option<Cache> {
 fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let (view, result) = (&scanned.view, &args.result);
     scan::tell_left(scanned.left.missing, scanned.left.behind_links, terminal);
-    match report_format(result.format) {
+    match result.format.report() {
         None => result::tell_people(view, &scanned.findings.findings, None, result, terminal)?,
         Some(format) => {
             match &result.output {
@@ -90,15 +113,6 @@ fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<O
         terminal.note(&format!("only what is new since {}", text::clean(since)));
     }
     Ok(result::judge(view, result, terminal))
-}
-
-fn report_format(format: Format) -> Option<ReportFormat> {
-    Some(match format {
-        Format::Table => return None,
-        Format::Sarif => ReportFormat::Sarif,
-        Format::Json => ReportFormat::Json,
-        Format::Csv => ReportFormat::Csv,
-    })
 }
 
 fn report(scanned: &Scanned, format: ReportFormat, out: &mut impl Write) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod credential;
+mod engines;
 #[cfg(target_os = "linux")]
 mod local;
 mod login;
@@ -29,22 +30,24 @@ pub async fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
         #[cfg(not(target_os = "linux"))]
         anyhow::bail!("--local needs the sandbox of Linux (landlock and seccomp); without it no engine is started");
     }
-    let config = match args.config.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => ConfigFile::at(path),
-        None => ConfigFile::default_place()?,
+    // Looked for only by the commands that need a server.
+    let config = || match args.config.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Ok(ConfigFile::at(path)),
+        None => ConfigFile::default_place(),
     };
     match args.command {
-        Command::Login(login) => login::run(login, config, terminal).await,
-        Command::Logout => logout::run(config, terminal).await,
-        Command::Scan(scan) => scan::run(*scan, &Api::open(config)?, terminal).await,
-        Command::Scans(scans) => scans::run(scans, &Api::open(config)?, terminal).await,
-        Command::Show(show) => show::run(show, &Api::open(config)?, terminal).await,
+        Command::Login(login) => login::run(login, config()?, terminal).await,
+        Command::Logout => logout::run(config()?, terminal).await,
+        Command::Scan(scan) => scan::run(*scan, &Api::open(config()?)?, terminal).await,
+        Command::Scans(scans) => scans::run(scans, &Api::open(config()?)?, terminal).await,
+        Command::Show(show) => show::run(show, &Api::open(config()?)?, terminal).await,
         Command::Cancel { id } => {
-            let answer = Api::open(config)?.cancel(id).await.context("the scan cannot be cancelled")?;
+            let answer = Api::open(config()?)?.cancel(id).await.context("the scan cannot be cancelled")?;
             terminal.note(&format!("scan {id}: {}", crate::text::clean(&answer.status)));
             Ok(Outcome::Clean)
         }
-        Command::Credential(command) => credential::run(command, &Api::open(config)?, terminal).await,
-        Command::Webhook(command) => webhook::run(command, &Api::open(config)?, terminal).await,
+        Command::Credential(command) => credential::run(command, &Api::open(config()?)?, terminal).await,
+        Command::Engines(command) => engines::run(command, terminal).await,
+        Command::Webhook(command) => webhook::run(command, &Api::open(config()?)?, terminal).await,
     }
 }

@@ -12,8 +12,9 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use dunlin_contracts::api::{FindingView, ScanView};
+use dunlin_reports::{ReportError, ReportFormat};
 use std::{
-    io::{self, Write},
+    io::{self, Seek, Write},
     path::Path,
 };
 use uuid::Uuid;
@@ -64,7 +65,7 @@ pub async fn tell(api: &Api, scan: &ScanView, result: &ResultArgs, terminal: &Te
         }
         Some(format) => {
             if render::scan::has_report(scan) {
-                save_report(api, scan.id, format, result.output.as_deref()).await?;
+                save_report(api, scan, format, result.output.as_deref()).await?;
             }
             terminal.note(render::scan::conclusion(scan, Some(&links), terminal.err).trim_end());
         }
@@ -111,21 +112,45 @@ pub fn judge(scan: &ScanView, result: &ResultArgs, terminal: &Terminal) -> Outco
     judged
 }
 
-async fn save_report(api: &Api, id: Uuid, format: &str, output: Option<&Path>) -> anyhow::Result<()> {
-    let address = api.report_address(id, format).await.context("the report cannot be had")?;
-    let http = http::transfer_client()?;
-    match output {
-        None => {
-            transfer::fetch(&http, &address, &mut io::stdout()).await?;
-        }
-        Some(path) => {
-            // Whole or not at all: half a SARIF file would be worse than none.
-            let mut file = beside(path)?;
-            transfer::fetch(&http, &address, &mut file).await?;
-            keep(file, path)?;
-        }
+async fn save_report(api: &Api, scan: &ScanView, format: ReportFormat, output: Option<&Path>) -> anyhow::Result<()> {
+    // Whole or not at all: half a SARIF file would be worse than none.
+    let mut file = output.map(beside).transpose()?;
+    let mut stdout = io::stdout();
+    let sink: &mut dyn Write = match &mut file {
+        Some(file) => file,
+        None => &mut stdout,
+    };
+    if ReportFormat::STORED.contains(&format) {
+        fetch(api, scan.id, format, sink).await?;
+    } else {
+        // The server does not keep this one, so it is made here of the one that has everything.
+        let mut json = tempfile::tempfile().context("there is no room for a temporary file")?;
+        fetch(api, scan.id, ReportFormat::Json, &mut json).await?;
+        json.rewind().context("the report cannot be read")?;
+        convert(json, scan, format, sink)?;
     }
+    match (file, output) {
+        (Some(file), Some(path)) => keep(file, path),
+        _ => Ok(()),
+    }
+}
+
+async fn fetch(api: &Api, id: Uuid, format: ReportFormat, sink: &mut dyn Write) -> anyhow::Result<()> {
+    let address = api.report_address(id, format.as_str()).await.context("the report cannot be had")?;
+    transfer::fetch(&http::transfer_client()?, &address, sink).await?;
     Ok(())
+}
+
+fn convert(json: impl io::Read, scan: &ScanView, format: ReportFormat, sink: &mut dyn Write) -> anyhow::Result<()> {
+    let took = scan.ended_at.and_then(|ended| u64::try_from((ended - scan.accepted_at).whole_milliseconds()).ok());
+    let written = dunlin_reports::convert(io::BufReader::new(json), format, io::BufWriter::new(sink), |head| {
+        head.duration_ms = head.duration_ms.or(took);
+    });
+    match written {
+        // A reader that has seen enough (`| head`) is no error.
+        Err(ReportError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.with_context(|| format!("the {} report cannot be made", format.as_str())),
+    }
 }
 
 pub fn write_file(

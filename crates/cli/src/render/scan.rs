@@ -151,7 +151,8 @@ pub fn job_state(job: &JobView) -> String {
             parts.extend(job.duration_ms.map(|ms| duration(Duration::from_millis(ms))));
         }
     }
-    if !job.cached {
+    // There is one place where a job of a local scan can run.
+    if !job.cached && job.compute != "local" {
         parts.push(clean(&job.compute).into_owned());
     }
     if job.attempt > 1 {

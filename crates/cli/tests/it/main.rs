@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "all of this is test code, its helpers included")]
 
 mod commands;
+#[cfg(unix)]
+mod engines;
 mod mock;
 mod results;
 mod scan;

@@ -197,6 +197,56 @@ fn a_report_that_does_not_arrive_leaves_no_file() {
     assert_eq!(files, ["config.toml"]);
 }
 
+const JSON_REPORT: &str = r#"{"version":1,
+"scan":{"scan_id":"s","repository":"github.com/acme/shop","revision":"r","track":"main","state":"partial","started_at":"2026-11-20T10:00:00Z","version":"0.1.0",
+"engines":[{"engine":"ruff","version":"1","outcome":"assessed","files":3},{"engine":"trivy","version":"2","outcome":"timed_out","files":9,"note":"stopped"}]},
+"rules":[],
+"findings":[{"id":"00000000-0000-0000-0000-000000000001","rule":"ruff/S602","rule_name":"shell","engine":"ruff","severity":"high","confidence":"high","path":"a.py","start_line":7,"message":"a <shell>","fingerprint":"f","state":"open","new":true}],
+"count":1}"#;
+
+#[test]
+fn what_the_server_does_not_keep_is_made_of_its_json() {
+    let world = World::new();
+    world.script(|script| script.report = JSON_REPORT);
+    let run = world.run(&["scan", TARGET, "--format", "junit"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(
+        world.api.requests_of("GET /v1/scans").last().unwrap().path,
+        format!("/v1/scans/{SCAN}/report?format=json")
+    );
+    // The end of the scan is in no report, and the server knows it.
+    assert!(
+        run.out.contains(
+            "<testsuites name=\"dunlin github.com/acme/shop\" tests=\"2\" failures=\"1\" errors=\"1\" time=\"12.000\">"
+        ),
+        "{}",
+        run.out
+    );
+
+    let run = world.run(&["show", &SCAN.to_string(), "--format", "html", "--output", "report.html"]);
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
+    let page = fs::read_to_string(world.home.path().join("report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    assert!(
+        page.contains("a &lt;shell&gt;") && page.contains("Incomplete, 1 finding so far") && page.contains("12.0 s"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_converted_leaves_no_file() {
+    let world = World::new();
+    world.script(|script| script.report = JSON_REPORT.split_once("\"count\"").unwrap().0);
+    let run = world.run(&["scan", TARGET, "--format", "html", "--output", "report.html"]);
+    assert_eq!(run.code, 3);
+    assert!(
+        run.err.contains("the html report cannot be made") && run.err.contains("report cannot be read"),
+        "{}",
+        run.err
+    );
+    assert!(!world.home.path().join("report.html").exists());
+}
+
 #[test]
 fn a_table_can_go_to_a_file() {
     let world = World::new();

@@ -364,7 +364,7 @@ pub fn root() -> PathBuf {
 /// Where `make test` has installed the engines.
 pub fn engines_dir() -> PathBuf {
     let folder = std::env::var_os("ENGINES_DIR").map_or_else(|| root().join(".local/engines"), PathBuf::from);
-    assert!(folder.is_dir(), "no engines in {}: run `python3 infra/local/engines.py install`", folder.display());
+    assert!(folder.is_dir(), "no engines in {}: run `make engines`", folder.display());
     folder
 }
 

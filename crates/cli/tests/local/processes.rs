@@ -1,0 +1,246 @@
+//! What engines may do, and what stays of them: nothing.
+
+use crate::world::{Run, World, finished};
+use nix::{
+    libc,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::{
+        fs::chown,
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::Path,
+    process::{Child, Command},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Somebody without an account.
+const NOBODY: u32 = 65_533;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts children that try to get away, says so, and never ends.
+fn restless(mark: &str) -> String {
+    format!(
+        "#!/bin/sh\n(trap '' TERM INT HUP; setsid sleep 9{mark} & sleep 8{mark}) &\ntrap '' TERM INT HUP\nsleep 7{mark}\nsleep 6{mark}\n"
+    )
+}
+
+/// Processes whose command line has `mark` in it.
+fn with(mark: &str) -> usize {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.starts_with(b"sleep") && String::from_utf8_lossy(&line).contains(mark)
+    })
+    .count()
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+}
+
+/// A number of seconds that no other test, and no other run of this one, sleeps.
+fn mark(test: u32) -> String {
+    format!("{test}{}", std::process::id())
+}
+
+#[test]
+fn an_interrupt_ends_every_process_and_removes_the_copies() {
+    for (number, signal) in [(1, Signal::SIGINT), (2, Signal::SIGTERM)] {
+        let world = World::new();
+        let mark = mark(number);
+        world.engine("ruff", &restless(&mark));
+        let mut child = world.command(&[]).process_group(0).spawn().unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap());
+        let mut told = told.lines().map(Result::unwrap);
+        assert!(told.any(|line| line.starts_with("shellcheck: done")));
+        wait_until("the start of the engine", || with(&mark) >= 3);
+        assert!(!world.left_over().is_empty());
+        send(&child, signal);
+        assert!(told.any(|line| line.contains("the scan was stopped")));
+        let run = finished(child);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert_eq!(with(&mark), 0);
+        assert!(world.left_over().is_empty(), "{:?}", world.left_over());
+        // What was ready is known.
+        world.remove_engine("shellcheck");
+        let again = world.scan(&["--engines", "shellcheck"]);
+        assert!(again.out.contains("1 of 1 result was known"), "{again:?}");
+    }
+}
+
+#[test]
+fn a_scan_that_is_killed_leaves_no_process() {
+    let world = World::new();
+    let mark = mark(3);
+    world.engine("ruff", &restless(&mark));
+    let child = world.command(&["--engines", "ruff"]).spawn().unwrap();
+    wait_until("the start of the engine", || with(&mark) >= 3);
+    send(&child, Signal::SIGKILL);
+    assert_eq!(child.wait_with_output().unwrap().status.signal(), Some(9));
+    wait_until("the end of the engine", || with(&mark) == 0);
+    // The next scan clears up after it.
+    world.engine("ruff", "#!/bin/sh\nexit 9\n");
+    wait_until("the end of the job", || {
+        world.scan(&["--engines", "ruff"]);
+        world.left_over().is_empty()
+    });
+}
+
+#[test]
+fn an_engine_that_never_ends_is_stopped_and_the_others_are_not() {
+    let world = World::new();
+    world.write(".dunlin.toml", "[engine.ruff]\ntimeout_seconds = 1\n");
+    world.commit("timeout");
+    let mark = mark(4);
+    world.engine("ruff", &restless(&mark));
+    let run = world.scan(&[]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.out.contains("ruff timed out") && run.out.contains("deploy.sh:1"), "{run:?}");
+    assert_eq!(with(&mark), 0);
+}
+
+/// Tries to get at what is the user's, and reports what it got as a finding.
+fn thief(world: &World) -> String {
+    format!(
+        r#"#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" = --output-file ] && out=$2; shift; done
+got=
+try() {{ "$@" >/dev/null 2>&1 && got="$got stole($*)"; }}
+cat app/main.py > /dev/null
+try cat {home}/secret
+try ls {home}
+try ls {repo}
+try cat {repo}/app/main.py
+try touch {repo}/app/planted.py
+try touch app/planted.py
+try sh -c 'echo changed >> app/main.py'
+try cat {cache}/dunlin
+try ls {tmp}
+try cat /proc/$PPID/environ
+try cat /proc/$PPID/cmdline
+try kill -0 $PPID
+try sh -c 'exec 3<>/dev/tcp/127.0.0.1/22'
+try curl -s http://127.0.0.1
+[ -n "$TOP_SECRET" ] && got="$got environment"
+case "$HOME" in {home}*) got="$got home";; esac
+printf '{{"version":"2.1.0","runs":[{{"tool":{{"driver":{{"name":"ruff"}}}},"results":[{{"ruleId":"X","message":{{"text":"got:%s."}},"locations":[{{"physicalLocation":{{"artifactLocation":{{"uri":"app/main.py"}},"region":{{"startLine":1}}}}}}]}}]}}]}}' "$got" > "$out"
+exit 1
+"#,
+        home = world.path("home").display(),
+        repo = world.repo().display(),
+        cache = world.path("cache").display(),
+        tmp = world.path("tmp").display(),
+    )
+}
+
+fn scan_with_a_thief(user: Option<u32>) -> Run {
+    let world = World::new();
+    fs::write(world.path("home/secret"), "the user's key").unwrap();
+    world.engine("ruff", &thief(&world));
+    let mut command = world.command(&["--engines", "ruff"]);
+    command.env("TOP_SECRET", "hunter2");
+    if let Some(user) = user {
+        give(world.dir.path(), user);
+        command.uid(user).gid(user);
+    }
+    finished(command.spawn().unwrap())
+}
+
+fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.symlink_metadata().unwrap().is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
+    }
+}
+
+#[test]
+fn an_engine_gets_at_nothing_of_the_user() {
+    let run = scan_with_a_thief(None);
+    assert!(run.out.contains("got:."), "{run:?}");
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
+/// As root, who can become somebody else; for others the test above is this one.
+#[test]
+fn nor_when_the_user_is_an_ordinary_one() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let run = scan_with_a_thief(Some(NOBODY));
+    assert!(run.out.contains("got:."), "{run:?}");
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
+/// Variable that makes [`without_landlock`] run: the command line, one argument a line.
+const ARGUMENTS: &str = "TEST_ARGUMENTS";
+
+/// Not a test: starts the program on a kernel that seems to be without Landlock.
+#[test]
+#[ignore = "started by another test"]
+fn without_landlock() {
+    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
+    let calls = [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
+    let filter = SeccompFilter::new(
+        calls.map(|call| (call, vec![])).into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
+    let error = Command::new(env!("CARGO_BIN_EXE_dunlin")).args(arguments.lines()).exec();
+    panic!("{error}");
+}
+
+#[test]
+fn without_landlock_no_engine_starts() {
+    let world = World::new();
+    let wanted = world.command(&["--engines", "ruff"]);
+    let arguments: Vec<_> = wanted.get_args().map(|argument| argument.to_str().unwrap()).collect();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--ignored", "--exact", "processes::without_landlock", "--nocapture"])
+        .envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env(ARGUMENTS, arguments.join("\n"));
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("this kernel has no landlock"), "{text}");
+    assert!(text.contains("no findings in what was scanned"), "{text}");
+}
+
+#[test]
+fn a_folder_that_is_edited_meanwhile_is_scanned_as_it_was_at_one_moment() {
+    let world = World::new();
+    chown(world.dir.path(), None, None).unwrap();
+    // The engine changes nothing of what it sees, and what it sees changes for nobody.
+    world.engine(
+        "shellcheck",
+        &format!(
+            "#!/bin/sh\nfor n in 1 2 3 4 5; do cat deploy.sh > /dev/null; sleep 0.1; done\n{}",
+            "printf '{\"comments\":[]}'\n"
+        ),
+    );
+    let child = world.command(&[]).spawn().unwrap();
+    wait_until("the copies", || !world.left_over().is_empty());
+    thread::sleep(Duration::from_millis(100));
+    world.write("app/main.py", "print('edited')\n");
+    let run = finished(child);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("app/main.py:5"), "{run:?}");
+    assert!(world.scan(&["--engines", "ruff"]).out.contains("no findings"));
+}
