@@ -8,6 +8,7 @@ mod failures;
 mod git;
 mod invoke;
 mod jobs;
+mod local;
 mod queues;
 mod results;
 
