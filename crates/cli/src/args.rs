@@ -71,6 +71,16 @@ pub enum Command {
     /// Have an address told about every scan that ends
     #[command(subcommand)]
     Webhook(Webhook),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of the program, or of a command
+    Man {
+        /// The command, such as `scan` or `credential set`
+        command: Vec<String>,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

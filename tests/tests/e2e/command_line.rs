@@ -10,12 +10,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-struct Person {
+pub struct Person {
     home: tempfile::TempDir,
 }
 
 impl Person {
-    fn signed_in() -> Result<Self> {
+    pub fn signed_in() -> Result<Self> {
         let person = Self { home: tempfile::tempdir()? };
         let mut child = person
             .command(Path::new("."))
@@ -45,10 +45,12 @@ impl Person {
             .unwrap_or_default();
         let mut command = Command::new(program);
         command.current_dir(folder).env("DUNLIN_CONFIG", self.home.path().join("config.toml")).env("NO_COLOR", "1");
+        // For scans on this machine.
+        command.env("XDG_CACHE_HOME", self.home.path()).env("DUNLIN_ENGINES_DIR", repository().join(".local/engines"));
         command
     }
 
-    fn run(&self, folder: &Path, arguments: &[&str]) -> Result<(i32, String, String)> {
+    pub fn run(&self, folder: &Path, arguments: &[&str]) -> Result<(i32, String, String)> {
         let Output { status, stdout, stderr } = self.command(folder).args(arguments).output()?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok((status.code().unwrap_or(-1), text(stdout), text(stderr)))
@@ -56,8 +58,15 @@ impl Person {
 }
 
 fn work_tree(files: &[(&str, &str)]) -> Result<(tempfile::TempDir, PathBuf)> {
+    let empty = tempfile::tempdir()?;
+    work_tree_of(empty.path(), files)
+}
+
+/// A copy of a folder, with more files, that git tracks.
+pub fn work_tree_of(base: &Path, files: &[(&str, &str)]) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("shop");
+    ensure!(Command::new("cp").arg("-r").arg(base).arg(&root).status()?.success());
     for (path, content) in files {
         let path = root.join(path);
         fs::create_dir_all(path.parent().context("no parent")?)?;

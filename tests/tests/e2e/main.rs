@@ -10,6 +10,7 @@ mod hostile;
 mod hostile_requests;
 mod invoke;
 mod jobs;
+mod local;
 mod queues;
 mod results;
 

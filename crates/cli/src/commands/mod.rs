@@ -11,6 +11,7 @@ mod scan;
 mod scans;
 mod show;
 mod webhook;
+mod written;
 
 use crate::{
     api::Api,
@@ -48,6 +49,14 @@ pub async fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
         }
         Command::Credential(command) => credential::run(command, &Api::open(config()?)?, terminal).await,
         Command::Engines(command) => engines::run(command, terminal).await,
+        Command::Completions { shell } => {
+            terminal.print(&written::completions(shell)).context("the completions could not be printed")?;
+            Ok(Outcome::Clean)
+        }
+        Command::Man { command } => {
+            terminal.print(&written::manual(&command)?).context("the page could not be printed")?;
+            Ok(Outcome::Clean)
+        }
         Command::Webhook(command) => webhook::run(command, &Api::open(config()?)?, terminal).await,
     }
 }
