@@ -226,7 +226,7 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
     let mut fingerprints = Fingerprints::default();
     let mut sources = Sources::new(context.root);
     let mut unassessed: Vec<String> = Vec::new();
-    for group in placed.chunk_by(|a, b| a.path == b.path) {
+    for group in placed.chunk_by_mut(|a, b| a.path == b.path) {
         let marks: Vec<Marked> =
             if manifest.finds_secrets() { group.iter().filter_map(marked).collect() } else { vec![] };
         for item in group {
@@ -256,7 +256,7 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
                     start_column: item.column,
                     end_line: item.end,
                 },
-                message: words::message(&item.result.message, source.secrets()),
+                message: words::message(&std::mem::take(&mut item.result.message), source.secrets()),
                 snippet: source.snippet(item.start, item.end, item.column, secret),
                 fingerprint: keys.fingerprint,
                 content_key: keys.content_key,
