@@ -10,6 +10,21 @@ use std::{
 /// Names of fields are no longer than this; of a longer one the beginning is looked at, and no one has such a name.
 const MAX_KEY_CHARS: usize = 100;
 
+/// Answers for values of another kind. The parser's own would quote the value, and a report may have a secret in it.
+macro_rules! refuse {
+    ($words:literal) => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str($words)
+        }
+        refuse!($words: visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
+    };
+    ($words:literal: $($visit:ident $kind:ty),*) => {
+        $(fn $visit<E: Error>(self, _: $kind) -> Result<Self::Value, E> {
+            Err(E::custom(concat!("this is not ", $words)))
+        })*
+    };
+}
+
 /// What is filled from the fields of an object.
 pub(super) trait Object {
     /// There is an object, and not `null`.
@@ -40,8 +55,10 @@ impl<'de, T: Object> DeserializeSeed<'de> for Fields<'_, T> {
 
 impl<'de, T: Object> Visitor<'de> for Fields<'_, T> {
     type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+    refuse!("an object");
+    refuse!("an object": visit_str &str);
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(A::Error::custom("this is not an object"))
     }
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         Ok(())
@@ -91,8 +108,10 @@ impl<'de, T: List> DeserializeSeed<'de> for Elements<'_, T> {
 
 impl<'de, T: List> Visitor<'de> for Elements<'_, T> {
     type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
+    refuse!("a list");
+    refuse!("a list": visit_str &str);
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(A::Error::custom("this is not a list"))
     }
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         Ok(())
@@ -114,10 +133,14 @@ impl<'de> DeserializeSeed<'de> for Text<'_> {
     }
 }
 
-impl Visitor<'_> for Text<'_> {
+impl<'de> Visitor<'de> for Text<'_> {
     type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
+    refuse!("a string");
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(A::Error::custom("this is not a string"))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(A::Error::custom("this is not a string"))
     }
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         Ok(())
@@ -260,6 +283,11 @@ pub(super) enum Stopped {
 impl<R> Guarded<R> {
     pub const fn new(inner: R, limit: u64, string_limit: usize) -> Self {
         Self { inner, limit, left: limit, string_limit, string: None, escaped: false, blank: true }
+    }
+
+    /// What came so far was a mark, and `rest`.
+    pub fn was_mark(&mut self, rest: &[u8]) {
+        self.blank = rest.iter().all(u8::is_ascii_whitespace);
     }
 
     /// Whether there was nothing but white space.

@@ -159,7 +159,13 @@ pub fn read_report(
     if let Some(encoding) = other_encoding(&start) {
         return Err(ReportError::Encoding { encoding });
     }
-    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
+    let start = match start.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) => {
+            report.was_mark(rest);
+            rest
+        }
+        None => &start,
+    };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(256 << 10, start.chain(&mut report)));
     let (format, read) = match manifest.report.format {
         ReportFormat::Sarif => ("sarif", sarif::read(&mut json, manifest)),
