@@ -63,8 +63,8 @@ def run(fuzzer: Path, target: str, seconds: int) -> bool:
         runs, branches, features, inputs = figures.groups()
         print(f"{target:12} {int(runs):>9} executions in {took:4.0f} s, {branches:>6} branches, {features:>6} features, "
               f"{inputs:>5} inputs", flush=True)
-    found = sorted(set(kept.iterdir()) - before)
-    if not any(kept.iterdir()):
+    found = sorted(set(kept.glob("*")) - before)
+    if kept.is_dir() and not any(kept.iterdir()):
         kept.rmdir()
     if ended.returncode != 0:
         panic = re.search(r"panicked at [^\n]*\n[^\n]*", text)
