@@ -9,7 +9,7 @@ CLOUD := $(PYTHON) infra/local/cloud.py
 ARCH ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down reset status logs redrive test lint bench invoke package plan images engines
+.PHONY: help run up down reset status logs redrive test fuzz lint bench invoke package plan images engines
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ redrive: ## put dead letters back on their queues
 
 test: ## every check and test, on a stack of their own
 	@$(PYTHON) infra/local/suite.py test
+
+fuzz: ## search for inputs that break a reader; TIME=<seconds> in all, TARGET=<name> for one of them
+	@$(PYTHON) infra/local/fuzz.py "$(TIME)" "$(TARGET)"
 
 lint: ## formatting, clippy, Terraform
 	@$(PYTHON) infra/local/suite.py lint

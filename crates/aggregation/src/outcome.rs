@@ -75,7 +75,7 @@ fn without_result(
     let told = end.error.as_ref();
     let own_words = failure.filter(|failure| {
         let name = told.map(|error| error.name.as_str());
-        name.is_none_or(|name| name == failure.error.name || !errors::ALL.contains(&name) && !is_timeout(name))
+        name.is_none_or(|name| may_be(name, &failure.error.name) || !errors::ALL.contains(&name) && !is_timeout(name))
     });
     let unknown = StepError { name: "unknown error".to_owned(), cause: String::new() };
     let error = own_words.map(|failure| &failure.error).or(told).unwrap_or(&unknown);
@@ -96,6 +96,17 @@ fn without_result(
 
 fn failed(result: JobResult, words: String) -> JobEnding {
     JobEnding { result: JobResult { error: Some(words.clone()), ..result }, words: Some(words) }
+}
+
+/// Whether the state machine's name may stand for the runner's: of a container it knows the exit code, and some share one.
+fn may_be(told: &str, own: &str) -> bool {
+    use errors::runner::*;
+    let shared: &[&str] = match told {
+        ENGINE_CRASHED => &[ENGINE_MISSING, REPORT_UNREADABLE, NOTHING_ASSESSED],
+        BAD_INPUT => &[TICKET_UNREADABLE, SNAPSHOT_UNREADABLE],
+        _ => &[],
+    };
+    told == own || shared.contains(&own)
 }
 
 fn is_timeout(name: &str) -> bool {
@@ -123,6 +134,7 @@ fn words(name: &str) -> String {
         "Runner.EngineCrashed" => "engine crashed",
         "Runner.EngineMissing" => "engine is not installed",
         "Runner.ReportUnreadable" => "its report cannot be read",
+        "Runner.NothingAssessed" => "it opened none of its files",
         "Runner.SnapshotUnreadable" => "the snapshot cannot be read",
         "Runner.TicketUnreadable" | "Runner.BadInput" => "the job's input cannot be read",
         "Runner.StorageUnavailable" => "storage did not answer",
@@ -170,6 +182,21 @@ mod tests {
         assert_eq!(ending.result.error.as_deref(), Some("engine crashed: exit code 2: panicked at 'x'"));
         assert_eq!((ending.result.outcome, ending.result.duration_ms), (JobOutcome::Failed, Some(77)));
         assert_eq!((ending.words.as_deref(), ending.result.attempts), (Some("engine crashed"), 2));
+    }
+
+    #[test]
+    fn of_a_container_only_the_exit_code_is_known() {
+        for (own, code) in [
+            ("Runner.ReportUnreadable", "Runner.EngineCrashed"),
+            ("Runner.NothingAssessed", "Runner.EngineCrashed"),
+            ("Runner.SnapshotUnreadable", "Runner.BadInput"),
+        ] {
+            let told = failure(own, "why");
+            let ending = of_job(&job(), Loaded::Missing, Some(&end(code, "exit code 70")), Some(&told));
+            assert_eq!(ending.words, Some(words(own)));
+            assert_eq!(ending.result.error, Some(format!("{}: why", words(own))));
+            assert_eq!(ending.result.outcome, JobOutcome::Failed);
+        }
     }
 
     #[test]

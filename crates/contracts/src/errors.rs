@@ -47,6 +47,8 @@ names! {
         ENGINE_MISSING = "Runner.EngineMissing",
         ENGINE_CRASHED = "Runner.EngineCrashed",
         REPORT_UNREADABLE = "Runner.ReportUnreadable",
+        /// The engine ended as if all were well, and opened none of its files.
+        NOTHING_ASSESSED = "Runner.NothingAssessed",
         /// More time than Lambda has: Batch has more.
         TIMED_OUT = "Runner.TimedOut",
         /// One size up.

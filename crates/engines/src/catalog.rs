@@ -44,8 +44,7 @@ impl EngineManifest {
 }
 
 fn parse(engine: &Embedded) -> Result<EngineManifest, String> {
-    let mut manifest: EngineManifest = toml::from_str(engine.manifest).map_err(|e| e.to_string())?;
-    manifest.check(engine.folder)?;
+    let mut manifest = EngineManifest::from_toml(engine.folder, engine.manifest)?;
     manifest.identity = identity(engine);
     Ok(manifest)
 }
@@ -66,6 +65,14 @@ fn identity(engine: &Embedded) -> String {
 }
 
 impl EngineManifest {
+    /// Reads and checks a manifest that was found in `folder`. What is wrong is told for whoever wrote it. It has no identity,
+    /// which is a matter of the whole folder.
+    pub fn from_toml(folder: &str, text: &str) -> Result<Self, String> {
+        let manifest: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        manifest.check(folder)?;
+        Ok(manifest)
+    }
+
     /// What the types cannot say. `folder` is where the manifest was found.
     fn check(&self, folder: &str) -> Result<(), String> {
         let name_is_plain = !self.name.is_empty()
@@ -84,6 +91,10 @@ impl EngineManifest {
             ),
             (!self.exit.done.is_empty(), "exit.done is empty"),
             (self.limits.timeout_seconds > 0, "limits.timeout_seconds is 0"),
+            (
+                self.limits.estimate.seconds_fixed.is_finite() && self.limits.estimate.seconds_fixed >= 0.0,
+                "limits.estimate.seconds_fixed is not a number of seconds",
+            ),
             (
                 (512..=10_240).contains(&self.limits.lambda_memory_mib),
                 "limits.lambda_memory_mib is not in 512 to 10240, the range of Lambda",
@@ -144,6 +155,8 @@ mod tests {
             ("\"{out}\", ", "", "the report goes to"),
             ("[limits]", "[limits]\nsizes = 1", "unknown field"),
             ("timeout_seconds = 300", "timeout_seconds = 901", "900 seconds"),
+            ("seconds_fixed = 1.0", "seconds_fixed = -1.0", "number of seconds"),
+            ("seconds_fixed = 1.0", "seconds_fixed = nan", "number of seconds"),
         ] {
             let manifest: &'static str = ruff.manifest.replacen(from, to, 1).leak();
             assert_ne!(manifest, ruff.manifest, "{from:?} is not in the manifest");

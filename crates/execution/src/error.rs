@@ -15,6 +15,8 @@ pub enum Error {
     Report(#[source] ReportError),
     #[error("the engine's report cannot be used: {0}")]
     NoReport(String),
+    #[error("nothing was assessed: the engine opened none of the {files} files it was given, and found nothing")]
+    NothingAssessed { files: u64 },
     #[error("the job took longer than {seconds} s")]
     TimedOut { seconds: u64 },
     #[error("the engine needs more than {mib} MiB of memory")]
@@ -33,6 +35,7 @@ impl Error {
             Self::EngineMissing(_) => names::ENGINE_MISSING,
             Self::Engine(_) => names::ENGINE_CRASHED,
             Self::Report(_) | Self::NoReport(_) => names::REPORT_UNREADABLE,
+            Self::NothingAssessed { .. } => names::NOTHING_ASSESSED,
             Self::TimedOut { .. } => names::TIMED_OUT,
             // A larger machine has a larger disk too.
             Self::OutOfMemory { .. } | Self::DiskFull => names::OUT_OF_MEMORY,

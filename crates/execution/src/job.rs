@@ -78,10 +78,7 @@ pub async fn run(machine: &Machine, job: Job, scratch: &Arc<Scratch>, facts: &mu
     facts.peak_memory_bytes = ran.peak_memory_bytes;
     let exit = engine::judge(machine, manifest, timeout_seconds, scratch, &ran)?;
     facts.exit_code = Some(exit.code);
-    let mut notes = Vec::new();
-    if watched.is_some_and(|watched| !watched.anything_read().unwrap_or(true)) {
-        notes.push(format!("the engine opened none of the {files} files it was given"));
-    }
+    let read_nothing = watched.is_some_and(|watched| watched.nothing_read().unwrap_or(false));
 
     // Reading is work for the processor; the signals and the deadline must be heard meanwhile.
     let reading = Reading {
@@ -96,6 +93,14 @@ pub async fn run(machine: &Machine, job: Job, scratch: &Arc<Scratch>, facts: &mu
         Error::NoReport(why) => Error::NoReport(engine::with_words(&why, scratch, &ran)),
         error => error,
     })?;
+    let mut notes = Vec::new();
+    if read_nothing {
+        // "No findings" of an engine that looked at nothing is no result.
+        if report.findings.is_empty() {
+            return Err(Error::NothingAssessed { files });
+        }
+        notes.push(format!("the engine opened none of the {files} files it was given"));
+    }
     notes.extend(report.partial.clone());
     if exit.has_findings && report.findings.is_empty() && report.outside == 0 && report.suppressed == 0 {
         notes.push(format!("exit code {} means findings, and the report has none", exit.code));

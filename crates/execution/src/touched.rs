@@ -31,14 +31,15 @@ impl Watched {
         Ok(Some(watched))
     }
 
-    /// Whether at least one file was read since.
-    pub fn anything_read(&self) -> io::Result<bool> {
-        let mut any = false;
+    /// Whether there was something to read and no file was read since. An empty file says all by its size.
+    pub fn nothing_read(&self) -> io::Result<bool> {
+        let (mut any, mut something) = (false, false);
         each_file(&self.root, &mut |file| {
+            something |= fs::metadata(file)?.len() > 0;
             any |= self.was_read(file);
             Ok(!any)
         })?;
-        Ok(any)
+        Ok(something && !any)
     }
 
     fn mark(&self, file: &Path) -> io::Result<()> {
@@ -83,8 +84,11 @@ mod tests {
             return;
         };
         fs::read_dir(&root).unwrap().for_each(|entry| drop(entry.unwrap().metadata()));
-        assert!(!watched.anything_read().unwrap());
+        assert!(watched.nothing_read().unwrap());
         fs::read(root.join("deep/b")).unwrap();
-        assert!(watched.anything_read().unwrap());
+        assert!(!watched.nothing_read().unwrap());
+        fs::remove_dir_all(root.join("deep")).unwrap();
+        fs::write(root.join("a"), "").unwrap();
+        assert!(!Watched::begin(&root, &dir.path().join("probe")).unwrap().unwrap().nothing_read().unwrap());
     }
 }

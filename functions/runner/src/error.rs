@@ -93,6 +93,7 @@ mod tests {
             Execution::EngineMissing(String::new()).into(),
             Execution::Engine(String::new()).into(),
             Execution::NoReport(String::new()).into(),
+            Execution::NothingAssessed { files: 1 }.into(),
             Execution::TimedOut { seconds: 1 }.into(),
             Execution::DiskFull.into(),
             Error::Storage(String::new()),

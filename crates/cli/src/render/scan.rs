@@ -141,7 +141,9 @@ pub fn job_state(job: &JobView) -> String {
     let mut parts = Vec::new();
     match &job.outcome {
         Some(outcome) => {
-            parts.push(if job.cached { "known".to_owned() } else { outcome_in_words(outcome) });
+            parts.extend(job.cached.then(|| "known".to_owned()));
+            // That a known result left files out is as true as when it was new.
+            parts.extend((!job.cached || outcome != "assessed").then(|| outcome_in_words(outcome)));
             parts.extend(job.findings.map(|n| count(n, "finding")));
             // A known result took its time once, and not now.
             parts.extend(job.duration_ms.filter(|_| !job.cached).map(|ms| duration(Duration::from_millis(ms))));
@@ -297,6 +299,7 @@ mod tests {
             ended(3, "gitleaks", 2),
             JobView { cached: true, ..ended(4, "eslint", 0) },
             JobView { outcome: Some("not_run".into()), ..job(5, "x\x1b[2J", "ended") },
+            JobView { cached: true, outcome: Some("partly_assessed".into()), ..ended(6, "foxguard", 0) },
         ];
         insta::assert_snapshot!(jobs(&scan, Style::PLAIN), @r#"
         ruff        queued, lambda
@@ -305,6 +308,7 @@ mod tests {
         gitleaks    done, 2 findings, 412 ms, lambda
         eslint      known, 0 findings
         x\u{1b}[2J  was not run, lambda
+        foxguard    known, left files out, 0 findings
         "#);
     }
 }

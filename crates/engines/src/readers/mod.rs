@@ -1,5 +1,7 @@
 //! From an engine's report to findings. A report that cannot be read is an error and never zero findings.
 
+mod bounds;
+mod json;
 mod place;
 mod sarif;
 mod shellcheck;
@@ -11,22 +13,29 @@ use dunlin_core::{
     finding::{Confidence, Finding, Location, Rule, Severity},
     fingerprint::Fingerprints,
 };
+use json::{Guarded, Stopped};
+use place::Places;
 use source::{Marked, Sources};
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Read,
+    io::{self, BufReader, Read},
     path::Path,
+    rc::Rc,
 };
 
 /// Goes up with every change that makes another finding out of the same report.
-pub const READER_VERSION: u32 = 1;
+pub const READER_VERSION: u32 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error("report is longer than {limit} bytes")]
     TooLong { limit: u64 },
+    #[error("report has a string of more than {limit} bytes")]
+    LongString { limit: usize },
     #[error("report is empty")]
     Empty,
+    #[error("report is {encoding} and not utf-8")]
+    Encoding { encoding: &'static str },
     #[error("report cannot be read")]
     Io(#[source] std::io::Error),
     #[error("report is not {format}")]
@@ -71,7 +80,7 @@ impl Report {
         let told = log.lines().filter(|line| signs.iter().any(|sign| line.contains(sign.as_str())));
         let mut told: Vec<String> = told.map(words::plain_log_line).collect();
         told.dedup();
-        if let Some(reason) = partial(0, &mut Vec::new(), &told) {
+        if let Some(reason) = partial(0, 0, &mut Vec::new(), &told, told.len() as u64) {
             self.partial = Some(match self.partial.take() {
                 Some(before) => format!("{before}; {reason}"),
                 None => reason,
@@ -86,8 +95,18 @@ pub(crate) struct RawReport {
     pub results: Vec<RawResult>,
     pub rules: HashMap<String, RawRule>,
     pub suppressed: u64,
-    /// Files the engine says that it could not assess, or what it complained about.
-    pub complaints: Vec<String>,
+    /// Files the engine says that it could not assess, or what it complained about: the first ones of `complaints`.
+    pub complained: Vec<String>,
+    pub complaints: u64,
+    /// Results that are too many to be kept.
+    pub beyond: u64,
+}
+
+impl RawReport {
+    fn complain(&mut self, words: String) {
+        self.complained.push(words);
+        self.complaints += 1;
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -115,9 +134,9 @@ pub(crate) struct RawResult {
 #[derive(Debug, Default)]
 pub(crate) struct RawPlace {
     /// `None`: the result is about the repository as a whole.
-    pub uri: Option<String>,
+    pub uri: Option<Rc<str>>,
     /// What a relative `uri` is relative to, when the report says so.
-    pub base: Option<String>,
+    pub base: Option<Rc<str>>,
     /// Whether `uri` is percent-encoded, as SARIF wants it.
     pub encoded: bool,
     pub start_line: Option<i64>,
@@ -126,28 +145,57 @@ pub(crate) struct RawPlace {
     pub end_column: Option<i64>,
 }
 
-/// Reads a whole report. Places are normalised to paths from the root, results outside of the selected files are dropped and
-/// counted, secrets are masked. No two results become one: the number of findings is the engine's own.
+/// Reads a whole report, as a stream: memory is bounded by what is kept of it. Places are normalised to paths from the root,
+/// results outside of the selected files are dropped and counted, secrets are masked. No two results become one: the number
+/// of findings is the engine's own, unless it is more than anybody reads; then `partial` says so.
 pub fn read_report(
     manifest: &EngineManifest,
     report: impl Read,
     context: &ReadContext<'_>,
 ) -> Result<Report, ReportError> {
-    let limit = manifest.report.max_bytes;
-    let mut bytes = Vec::new();
-    report.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(ReportError::Io)?;
-    if bytes.len() as u64 > limit {
-        return Err(ReportError::TooLong { limit });
+    let mut report = Guarded::new(report, manifest.report.max_bytes, bounds::STRING_BYTES);
+    let mut start = Vec::new();
+    (&mut report).take(4).read_to_end(&mut start).map_err(stopped)?;
+    if let Some(encoding) = other_encoding(&start) {
+        return Err(ReportError::Encoding { encoding });
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(ReportError::Empty);
-    }
-    let raw = match manifest.report.format {
-        ReportFormat::Sarif => sarif::read(bytes, manifest)?,
-        ReportFormat::ShellcheckJson1 => shellcheck::read(bytes)?,
+    let start = match start.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) => {
+            report.was_mark(rest);
+            rest
+        }
+        None => &start,
     };
-    Ok(settle(manifest, raw, context))
+    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(256 << 10, start.chain(&mut report)));
+    let (format, read) = match manifest.report.format {
+        ReportFormat::Sarif => ("sarif", sarif::read(&mut json, manifest)),
+        ReportFormat::ShellcheckJson1 => ("shellcheck's json1", shellcheck::read(&mut json, manifest)),
+    };
+    let read = read.and_then(|raw| json.end().map(|()| raw));
+    drop(json);
+    match read {
+        Ok(raw) => Ok(settle(manifest, raw?, context)),
+        Err(error) if error.is_io() => Err(stopped(error.into())),
+        Err(_) if report.is_blank() => Err(ReportError::Empty),
+        Err(source) => Err(ReportError::Malformed { format, source }),
+    }
+}
+
+/// By the mark at its beginning, or by the zeros that JSON in such an encoding has.
+fn other_encoding(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0, 0, 0xfe, 0xff] | [0xff, 0xfe, 0, 0] | [0, 0, 0, _] | [_, 0, 0, 0] => Some("utf-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..] => Some("utf-16"),
+        _ => None,
+    }
+}
+
+fn stopped(error: io::Error) -> ReportError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(Stopped::TooLong(limit)) => ReportError::TooLong { limit: *limit },
+        Some(Stopped::LongString(limit)) => ReportError::LongString { limit: *limit },
+        None => ReportError::Io(error),
+    }
 }
 
 /// A result with its place in the repository.
@@ -160,10 +208,11 @@ struct Placed {
 }
 
 fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) -> Report {
-    let mut outside = 0;
+    let (mut outside, mut beyond) = (0, raw.beyond);
     let mut placed = Vec::with_capacity(raw.results.len());
+    let mut places = Places::new(context);
     for result in raw.results {
-        match place::path(&result.place, context) {
+        match places.path(&result.place) {
             Some(path) => placed.push(at(result, path)),
             None => outside += 1,
         }
@@ -183,11 +232,17 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
     let mut fingerprints = Fingerprints::default();
     let mut sources = Sources::new(context.root);
     let mut unassessed: Vec<String> = Vec::new();
-    for group in placed.chunk_by(|a, b| a.path == b.path) {
+    for group in placed.chunk_by_mut(|a, b| a.path == b.path) {
         let marks: Vec<Marked> =
             if manifest.finds_secrets() { group.iter().filter_map(marked).collect() } else { vec![] };
         for item in group {
-            let rule = rules.entry(item.result.rule.clone()).or_insert_with(|| {
+            // Two ids of the engine may be one for us, when they differ in white space or far behind.
+            let id = words::rule_id(manifest, &item.result.rule);
+            if rules.len() >= bounds::RULES && !rules.contains_key(&id) {
+                beyond += 1;
+                continue;
+            }
+            let rule = rules.entry(id).or_insert_with(|| {
                 words::rule(manifest, &item.result.rule, raw.rules.get(&item.result.rule), &item.result)
             });
             if manifest.report.unassessed_rules.contains(&item.result.rule) {
@@ -207,7 +262,7 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
                     start_column: item.column,
                     end_line: item.end,
                 },
-                message: words::message(manifest, &item.result.message, source.secrets()),
+                message: words::message(&std::mem::take(&mut item.result.message), source.secrets()),
                 snippet: source.snippet(item.start, item.end, item.column, secret),
                 fingerprint: keys.fingerprint,
                 content_key: keys.content_key,
@@ -215,8 +270,7 @@ fn settle(manifest: &EngineManifest, raw: RawReport, context: &ReadContext<'_>) 
         }
     }
     report.rules = rules.into_values().collect();
-    report.rules.sort_by(|a, b| a.id.cmp(&b.id));
-    report.partial = partial(outside, &mut unassessed, &raw.complaints);
+    report.partial = partial(outside, beyond, &mut unassessed, &raw.complained, raw.complaints);
     report
 }
 
@@ -237,7 +291,13 @@ fn marked(item: &Placed) -> Option<Marked> {
     Some(Marked { start, end, start_column: item.column.unwrap_or(1), end_column })
 }
 
-fn partial(outside: u64, unassessed: &mut Vec<String>, complaints: &[String]) -> Option<String> {
+fn partial(
+    outside: u64,
+    beyond: u64,
+    unassessed: &mut Vec<String>,
+    complained: &[String],
+    complaints: u64,
+) -> Option<String> {
     let mut reasons = Vec::new();
     unassessed.sort();
     unassessed.dedup();
@@ -246,10 +306,14 @@ fn partial(outside: u64, unassessed: &mut Vec<String>, complaints: &[String]) ->
         let others = if more > 0 { format!(" and {more} more") } else { String::new() };
         reasons.push(format!("could not parse {}{others}", words::cut(first, 200)));
     }
-    if let Some(first) = complaints.first() {
-        let more = complaints.len() - 1;
+    if let Some(first) = complained.first() {
+        let more = complaints - 1;
         let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        reasons.push(format!("the engine reports: {}{others}", words::cut(&dunlin_core::mask::mask(first), 400)));
+        let first = dunlin_core::mask::mask(&words::plain_log_line(first));
+        reasons.push(format!("the engine reports: {}{others}", words::cut(&first, 400)));
+    }
+    if beyond > 0 {
+        reasons.push(format!("{beyond} results were more than are kept of one report"));
     }
     if outside > 0 {
         reasons.push(format!("{outside} results were outside of the files given"));

@@ -1,19 +1,53 @@
 //! From the many ways in which engines write a path to one: relative to the root, with `/`.
 
 use super::{RawPlace, ReadContext};
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 /// What results about the repository as a whole have for a path.
 pub(crate) const WHOLE: &str = ".";
 
-/// The selected file that the place is in; `None` when it is in no selected file.
-pub(crate) fn path(place: &RawPlace, context: &ReadContext<'_>) -> Option<String> {
-    let Some(uri) = &place.uri else { return Some(WHOLE.to_owned()) };
-    let real_root = context.root.canonicalize().unwrap_or_else(|_| context.root.to_owned());
-    let roots = [context.root, real_root.as_path()];
+/// Finds the files of one report.
+pub(crate) struct Places<'a> {
+    context: &'a ReadContext<'a>,
+    real_root: PathBuf,
+    /// The last answer: results come file by file, and each answer asks the file system.
+    last: Option<Answer>,
+}
+
+struct Answer {
+    uri: Option<Rc<str>>,
+    base: Option<Rc<str>>,
+    path: Option<String>,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(context: &'a ReadContext<'a>) -> Self {
+        let real_root = context.root.canonicalize().unwrap_or_else(|_| context.root.to_owned());
+        Self { context, real_root, last: None }
+    }
+
+    /// The selected file that the place is in; `None` when it is in no selected file.
+    pub fn path(&mut self, place: &RawPlace) -> Option<String> {
+        if let Some(last) = &self.last
+            && (&last.uri, &last.base) == (&place.uri, &place.base)
+        {
+            return last.path.clone();
+        }
+        let path = path(place, self.context, &self.real_root);
+        self.last = Some(Answer { uri: place.uri.clone(), base: place.base.clone(), path: path.clone() });
+        path
+    }
+}
+
+fn path(place: &RawPlace, context: &ReadContext<'_>, real_root: &Path) -> Option<String> {
+    let Some(uri) = place.uri.as_deref() else { return Some(WHOLE.to_owned()) };
+    let roots = [context.root, real_root];
     let joined = match &place.base {
         Some(base) if !is_absolute(uri) => format!("{}/{uri}", base.trim_end_matches('/')),
-        _ => uri.clone(),
+        _ => uri.to_owned(),
     };
     // Some engines percent-encode and some say they do and do not: the spelling which is a selected file is right.
     let spellings =
@@ -111,8 +145,8 @@ mod tests {
         let selected = |path: &str| files.contains(&path);
         let context = ReadContext { root: Path::new("/work/src-7"), selected: &selected };
         let place =
-            RawPlace { uri: Some(uri.to_owned()), base: base.map(str::to_owned), encoded: true, ..RawPlace::default() };
-        path(&place, &context)
+            RawPlace { uri: Some(uri.into()), base: base.map(Into::into), encoded: true, ..RawPlace::default() };
+        Places::new(&context).path(&place)
     }
 
     #[test]

@@ -1,27 +1,31 @@
 //! Rules, severities and messages as people see them.
 
-use super::{RawResult, RawRule};
+use super::{RawResult, RawRule, bounds::MESSAGE_CHARS, json::first_chars};
 use crate::EngineManifest;
 use dunlin_core::{
     finding::{Confidence, Rule, Severity},
     mask::{mask, mask_known},
 };
 
-const MAX_MESSAGE_CHARS: usize = 2_000;
 const MAX_NAME_CHARS: usize = 160;
 const MAX_RULE_ID_CHARS: usize = 150;
 const MAX_URL_CHARS: usize = 500;
 
 pub(crate) fn rule(manifest: &EngineManifest, id: &str, raw: Option<&RawRule>, result: &RawResult) -> Rule {
+    // The texts of rules are the engine's own, and examples in them shall stay readable. An engine that finds secrets may
+    // have put one there.
+    let safe = |words: &str| if manifest.finds_secrets() { mask(&clean(words)) } else { clean(words) };
     let text = |words: &Option<String>, length| {
-        words.as_deref().map(|words| cut(clean(words).trim(), length)).filter(|words| !words.is_empty())
+        words.as_deref().map(|words| cut(safe(words).trim(), length)).filter(|words| !words.is_empty())
     };
     let known = raw.cloned().unwrap_or_default();
     Rule {
         id: rule_id(manifest, id),
         engine: manifest.name.clone(),
-        name: text(&known.name, MAX_NAME_CHARS).map_or_else(|| cut(id, MAX_NAME_CHARS), |name| one_line(&name)),
-        description: text(&known.description, MAX_MESSAGE_CHARS),
+        name: text(&known.name, MAX_NAME_CHARS)
+            .or_else(|| text(&Some(id.to_owned()), MAX_NAME_CHARS))
+            .map_or_else(|| "unnamed".to_owned(), |name| one_line(&name)),
+        description: text(&known.description, MESSAGE_CHARS),
         help_url: text(&known.help_url, MAX_URL_CHARS)
             .filter(|url| url.starts_with("https://") || url.starts_with("http://")),
         cwe: known.cwe,
@@ -31,9 +35,10 @@ pub(crate) fn rule(manifest: &EngineManifest, id: &str, raw: Option<&RawRule>, r
 }
 
 /// `<engine>/<id>`; engines that write their own name into the id do not get it twice.
-fn rule_id(manifest: &EngineManifest, id: &str) -> String {
+pub(crate) fn rule_id(manifest: &EngineManifest, id: &str) -> String {
     let id = id.strip_prefix(&manifest.name).and_then(|rest| rest.strip_prefix('/')).unwrap_or(id);
     let plain: String = id.trim().chars().map(|c| if c.is_control() || c.is_whitespace() { '-' } else { c }).collect();
+    let plain = if manifest.finds_secrets() { mask(&plain) } else { plain };
     let plain = if plain.is_empty() { "unnamed".to_owned() } else { cut(&plain, MAX_RULE_ID_CHARS) };
     format!("{}/{plain}", manifest.name)
 }
@@ -47,16 +52,19 @@ pub(crate) fn severity(manifest: &EngineManifest, result: &RawResult) -> Option<
     policy(manifest, &result.rule).or(result.severity)
 }
 
-pub(crate) fn message(manifest: &EngineManifest, words: &str, known: &[String]) -> String {
+/// What people need of a message, with room for what masking shortens.
+pub(crate) fn gist(manifest: &EngineManifest, words: &str) -> String {
     let line = manifest.report.message_line.as_deref().and_then(|start| {
         words.lines().find_map(|line| line.trim().strip_prefix(start)).map(str::trim).filter(|line| !line.is_empty())
     });
-    // Cut before the patterns run, with room for what they shorten.
-    let words: String = line.unwrap_or(words).trim().chars().take(2 * MAX_MESSAGE_CHARS).collect();
-    let words = mask_known(&words, known.iter().map(String::as_str));
+    first_chars(line.unwrap_or(words).trim(), 2 * MESSAGE_CHARS).to_owned()
+}
+
+/// As people see it. Cleaned before it is masked: a secret with an invisible character in it is still one.
+pub(crate) fn message(words: &str, known: &[String]) -> String {
+    let words = mask_known(&clean(words), known.iter().map(String::as_str));
     let words = mask(&words);
-    let words = clean(&words);
-    if words.is_empty() { "no message".to_owned() } else { cut(&words, MAX_MESSAGE_CHARS) }
+    if words.trim().is_empty() { "no message".to_owned() } else { cut(&words, MESSAGE_CHARS) }
 }
 
 /// From "none/note/warning/error" and the many words engines use for the same.
@@ -92,6 +100,9 @@ pub(crate) fn confidence_word(word: &str) -> Option<Confidence> {
     })
 }
 
+/// No weakness has so many names.
+const MAX_CWE: usize = 20;
+
 /// Numbers after `CWE-` or `cwe/cwe-`, in the order they come, each once.
 pub(crate) fn cwe_numbers<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u32> {
     let mut numbers = Vec::new();
@@ -99,6 +110,9 @@ pub(crate) fn cwe_numbers<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u
         let lower = text.to_ascii_lowercase();
         for rest in lower.split("cwe-").skip(1) {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
+            if numbers.len() >= MAX_CWE {
+                return numbers;
+            }
             if let Ok(number) = digits.parse::<u32>()
                 && number > 0
                 && !numbers.contains(&number)

@@ -300,11 +300,42 @@ fn a_report_that_is_none_is_no_result() {
 
 #[test]
 fn an_engine_that_read_nothing_has_assessed_nothing() {
-    let job = Job::python("sarif(0)\n");
+    // Names and sizes are not what is in a file.
+    for program in ["sarif(0)\n", "os.stat('src/a.py')\nos.listdir('src')\nsarif(0)\n"] {
+        let job = Job::python(program);
+        let cause = fails(&job, 70, "Runner.NothingAssessed");
+        assert!(cause.contains("opened none of the 2 files"), "{cause}");
+        assert_eq!(job.failure().outcome, JobOutcome::Failed);
+    }
+}
+
+#[test]
+fn findings_of_an_engine_that_read_nothing_are_kept_and_doubted() {
+    let job = Job::python("sarif(2)\n");
     assert_eq!(job.run().code, Some(0));
-    let (manifest, _) = job.result();
-    assert_eq!(manifest.outcome, JobOutcome::PartlyAssessed);
+    let (manifest, findings) = job.result();
+    assert_eq!((manifest.outcome, findings), (JobOutcome::PartlyAssessed, 2));
     assert_eq!(manifest.note.unwrap(), "the engine opened none of the 2 files it was given");
+}
+
+#[test]
+fn there_is_nothing_to_open_in_empty_files() {
+    let mut job = Job::python("sarif(0)\n");
+    job.ticket = support::ticket(&job.storage, &[("src/__init__.py", String::new())], "hostile", "1.0.0");
+    assert_eq!(job.run().code, Some(0));
+    assert_eq!(job.result().0.outcome, JobOutcome::Assessed);
+}
+
+#[test]
+fn five_gigabytes_of_words_are_read_and_not_kept() {
+    let job = Job::python(
+        "open('src/a.py').read()\npiece = b'x' * (1 << 20)\nfor n in range(5 << 10): os.write(1 + n % 2, piece)\nsarif(1)\n",
+    )
+    .timeout(120);
+    let ended = job.run();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(job.result().1, 1);
+    assert!(job.result().0.peak_memory_bytes < 200 << 20);
 }
 
 #[test]

@@ -13,8 +13,16 @@ mod hostile;
 mod lambda;
 mod support;
 
+/// The runner as a process: all tests start this one again, in a process of its own and with [`support::MANIFEST`] set; there it
+/// becomes the runner and never comes back. Started as a test it starts itself, and sees that a runner answers.
 #[test]
-#[ignore = "not a test: the runner as a process, started by the tests"]
 fn runner_process() {
-    support::runner_process();
+    if let Some(manifest) = std::env::var_os(support::MANIFEST) {
+        support::become_runner(&manifest);
+    }
+    let job = support::Job::python("sarif(0)\n");
+    let without_a_job = job.command().env_remove("DUNLIN_TICKET_URL").spawn().unwrap();
+    let ended = support::end(without_a_job);
+    assert_eq!(ended.code, Some(64));
+    assert!(ended.log.contains("DUNLIN_TICKET_URL"), "{}", ended.log);
 }

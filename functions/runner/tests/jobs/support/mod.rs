@@ -20,6 +20,7 @@ use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs,
     io::Read,
     os::unix::{
@@ -35,8 +36,8 @@ use storage::Storage;
 pub const SCAN: &str = "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01";
 pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// Variable that makes [`runner_process`] run; it names the manifest of the engine.
-const MANIFEST: &str = "TEST_ENGINE_MANIFEST";
+/// Variable that makes the test `runner_process` a runner; it names the manifest of the engine.
+pub const MANIFEST: &str = "TEST_ENGINE_MANIFEST";
 /// The real executable, which becomes the engine.
 const SANDBOX: &str = "TEST_SANDBOX_PROGRAM";
 /// Set: the kernel seems to be without Landlock.
@@ -45,9 +46,8 @@ const NO_LANDLOCK: &str = "TEST_NO_LANDLOCK";
 const NOBODY: u32 = 65_533;
 
 /// The runner as a process, with a catalog of one test engine.
-pub fn runner_process() {
-    let Some(path) = std::env::var_os(MANIFEST) else { return };
-    let manifest: EngineManifest = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+pub fn become_runner(manifest: &OsStr) -> ! {
+    let manifest: EngineManifest = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
     let engines: &'static [EngineManifest] = Box::leak(Box::new([manifest]));
     logging::init("runner");
     if std::env::var_os(NO_LANDLOCK).is_some() {
@@ -213,6 +213,11 @@ impl Job {
     }
 
     pub fn start(&self) -> Child {
+        self.command().spawn().unwrap()
+    }
+
+    /// What starts the runner with this job.
+    pub fn command(&self) -> Command {
         self.storage.put("ticket", serde_json::to_vec(&self.ticket).unwrap());
         let manifest = self.dir.path().join("engine.toml");
         fs::write(&manifest, &self.manifest).unwrap();
@@ -241,7 +246,7 @@ impl Job {
         }
         command
             .current_dir("/")
-            .args(["--ignored", "--exact", "runner_process", "--nocapture"])
+            .args(["--exact", "runner_process", "--nocapture"])
             .env(MANIFEST, manifest)
             .env(SANDBOX, sandbox)
             .env("ENGINES_DIR", &self.engines_dir)
@@ -253,9 +258,8 @@ impl Job {
             .env("DUNLIN_MEMORY_MIB", self.memory_mib.to_string())
             .env("AWS_SECRET_ACCESS_KEY", "the-runners-own-key")
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::inherit());
+        command
     }
 
     /// This test and the runner, where another user can execute them.

@@ -1,0 +1,6 @@
+pub mod archive;
+pub mod config;
+pub mod manifests;
+pub mod mask;
+pub mod report;
+pub mod writers;
