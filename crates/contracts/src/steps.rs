@@ -171,6 +171,8 @@ pub struct Summary {
     pub jobs_incomplete: u32,
 }
 
+/// Input of `notifier` when a state calls it, and content of `ended/<tenant>/<scan>.json`, which `recorder` writes when the
+/// state machine could not call. (Its other input is an SQS batch of S3's events about those objects.)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotifierInput {
     pub scan: ScanMessage,

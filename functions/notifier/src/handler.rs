@@ -5,11 +5,16 @@ use crate::{
     context::Context,
     error::Error,
 };
-use dunlin_contracts::steps::{Delivery, DeliveryOutcome, NotifierInput, NotifierOutput};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use dunlin_contracts::{
+    events::ObjectEvents,
+    steps::{Delivery, DeliveryOutcome, NotifierInput, NotifierOutput},
+};
 use dunlin_core::keys;
 use dunlin_runtime::{
     logging,
     metrics::{self, Unit},
+    sqs::run_batch,
 };
 use serde_json::Value;
 use tracing::Instrument;
@@ -17,10 +22,67 @@ use tracing::Instrument;
 /// The one event there is so far.
 const ENDED: &str = "ended";
 
-pub async fn handle(context: &Context, input: Value) -> Result<NotifierOutput, Error> {
-    let input: NotifierInput = serde_json::from_value(input).map_err(Error::BadInput)?;
+/// Records at once: a receiver that does not answer must not keep those of other organisations waiting.
+const CONCURRENCY: usize = 5;
+
+/// A receiver that was away for all these receives, two hours by the queue's visibility timeout, is given up, as the state
+/// machine gives up after its retries. Only what an operator can mend ends in the dead-letter queue.
+const RECEIVES_OF_A_DELIVERY: u32 = 10;
+
+/// A state of the state machine, or a batch of the `notices` queue.
+pub async fn handle(context: &Context, payload: Value) -> Result<Value, Error> {
+    if payload.get("Records").is_some() {
+        let event: SqsEvent = serde_json::from_value(payload).map_err(Error::BadInput)?;
+        return serde_json::to_value(batch(context, &event).await).map_err(Error::BadInput);
+    }
+    let input: NotifierInput = serde_json::from_value(payload).map_err(Error::BadInput)?;
+    let output = scan_ended(context, &input).await?;
+    serde_json::to_value(output).map_err(Error::BadInput)
+}
+
+async fn scan_ended(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
     let span = logging::work_span("notifier", &input.scan.trace_id, &input.scan.scan_id.to_string());
-    run(context, &input).instrument(span).await
+    run(context, input).instrument(span).await
+}
+
+async fn batch(context: &Context, event: &SqsEvent) -> SqsBatchResponse {
+    run_batch(event, CONCURRENCY, |record| async move {
+        for key in ended_keys(record)? {
+            let input = read(context, &key).await?;
+            match scan_ended(context, &input).await {
+                Err(Error::Delivery(why)) if receives(record) >= RECEIVES_OF_A_DELIVERY => {
+                    tracing::warn!(scan.id = %input.scan.scan_id, tenant = %input.scan.tenant, error.message = why, "given up");
+                }
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The objects that an event of S3 is about. None: the message by which S3 makes sure that it may send.
+fn ended_keys(record: &SqsMessage) -> Result<Vec<String>, Error> {
+    let body = record.body.as_deref().unwrap_or_default();
+    let event: ObjectEvents = serde_json::from_str(body).map_err(Error::BadInput)?;
+    if event.records.is_empty() && event.event.is_none() {
+        return Err(Error::NotEnded("the message is about no object".to_owned()));
+    }
+    let keys: Vec<String> = event.records.into_iter().map(|record| record.s3.object.key).collect();
+    match keys.iter().find(|key| !key.starts_with(keys::ENDED)) {
+        Some(other) => Err(Error::NotEnded(format!("{other:?} says nothing of the end of a scan"))),
+        None => Ok(keys),
+    }
+}
+
+async fn read(context: &Context, key: &str) -> Result<NotifierInput, Error> {
+    let body = context.objects.get(key).await.map_err(Error::Storage)?;
+    let body = body.ok_or_else(|| Error::NotEnded(format!("there is no {key}")))?;
+    serde_json::from_slice(&body).map_err(Error::BadInput)
+}
+
+fn receives(record: &SqsMessage) -> u32 {
+    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 async fn run(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
