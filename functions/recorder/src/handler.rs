@@ -12,14 +12,24 @@ use dunlin_contracts::{
 };
 use dunlin_core::{ScanId, TenantId, keys, scan::ScanState};
 use dunlin_runtime::{
-    logging,
+    deadline, logging,
     metrics::{self, Unit},
     sqs::{RecordFailure, run_batch},
 };
 use dunlin_store::{Ending, JobEventOutcome, Store};
 use serde_json::Value;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tracing::Instrument;
+
+/// What is kept of an invocation's time to say that the rest of it was not enough.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// [`handle`] with an end of its own: waiting for the database and for its answer may take longer than the function has, and a
+/// function that is killed says nothing the state machine would wait an hour for.
+pub async fn handle_before(context: &Context, payload: Value, deadline: SystemTime) -> Result<Value, Error> {
+    deadline::before(deadline, RESERVE, handle(context, payload)).await.unwrap_or(Err(Error::OutOfTime))
+}
 
 /// A state of the state machine, or a batch of the `recordings` queue.
 pub async fn handle(context: &Context, payload: Value) -> Result<Value, Error> {

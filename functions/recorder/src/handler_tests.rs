@@ -269,6 +269,18 @@ async fn events_of_somebody_else_need_no_database() {
 }
 
 #[tokio::test]
+async fn a_database_that_hangs_is_told_of_before_the_function_is_killed() {
+    // It accepts connections and says nothing.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let database = DatabaseConfig::new("127.0.0.1", listener.local_addr().unwrap().port(), "d", "u");
+    let context = Context { objects: Arc::new(MemoryObjects::default()), database };
+    let deadline = SystemTime::now() + RESERVE + Duration::from_millis(200);
+    let error = handle_before(&context, sample("register.json"), deadline).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.DatabaseUnavailable");
+    assert!(SystemTime::now() < deadline, "it was told too late");
+}
+
+#[tokio::test]
 async fn while_storage_is_away_a_cancellation_is_not_mistaken() {
     let world = World::new().await;
     world.objects.make_unavailable(Some("cancelled/"));
@@ -276,6 +288,11 @@ async fn while_storage_is_away_a_cancellation_is_not_mistaken() {
     assert_eq!(error.name(), "Recorder.StorageUnavailable");
     let response = world.send(sample("execution-aborted.json")).await;
     assert_eq!(response["batchItemFailures"].as_array().unwrap().len(), 1);
+    // A role without the permission is not mended by waiting.
+    world.objects.make_unavailable(None);
+    world.objects.deny(Some("cancelled/"));
+    let error = handle(&world.context, sample("register.json")).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.StorageRefused");
 }
 
 #[tokio::test]
