@@ -42,7 +42,8 @@ pub enum RecorderInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecorderOutput {
     pub state: ScanState,
-    /// The scan has an end already (a cancellation came first): the state machine stops quietly.
+    /// The scan has an end already (a cancellation came first). `Register scan` stops quietly then; the other states go on, because
+    /// whoever cancelled stops the execution too.
     pub ended: bool,
 }
 

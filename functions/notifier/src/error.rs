@@ -10,9 +10,17 @@ pub enum Error {
     NotEnded(String),
     #[error("storage does not answer")]
     Storage(#[source] CloudError),
+    #[error("storage refused")]
+    StorageRefused(#[source] CloudError),
     /// Told once every channel had its turn; what was delivered is not delivered again.
     #[error("not delivered yet: {0}")]
     Delivery(String),
+}
+
+impl From<CloudError> for Error {
+    fn from(error: CloudError) -> Self {
+        if error.is_retryable() { Self::Storage(error) } else { Self::StorageRefused(error) }
+    }
 }
 
 impl Named for Error {
@@ -20,6 +28,7 @@ impl Named for Error {
         match self {
             Self::BadInput(_) | Self::NotEnded(_) => names::BAD_INPUT,
             Self::Storage(_) => names::STORAGE_UNAVAILABLE,
+            Self::StorageRefused(_) => names::STORAGE_REFUSED,
             Self::Delivery(_) => names::DELIVERY_UNAVAILABLE,
         }
     }

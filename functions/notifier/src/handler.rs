@@ -76,7 +76,7 @@ fn ended_keys(record: &SqsMessage) -> Result<Vec<String>, Error> {
 }
 
 async fn read(context: &Context, key: &str) -> Result<NotifierInput, Error> {
-    let body = context.objects.get(key).await.map_err(Error::Storage)?;
+    let body = context.objects.get(key).await?;
     let body = body.ok_or_else(|| Error::NotEnded(format!("there is no {key}")))?;
     serde_json::from_slice(&body).map_err(Error::BadInput)
 }
@@ -88,19 +88,27 @@ fn receives(record: &SqsMessage) -> u32 {
 async fn run(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
     let mut deliveries = Vec::new();
     let mut again = Vec::new();
+    let mut storage = None;
     for channel in &context.channels {
-        match deliver(context, channel.as_ref(), input).await? {
-            Ok(delivery) => {
+        match deliver(context, channel.as_ref(), input).await {
+            Ok(Ok(delivery)) => {
                 tracing::info!(channel = %delivery.channel, outcome = ?delivery.outcome, error = delivery.error, "channel done");
                 deliveries.push(delivery);
             }
-            Err(message) => again.push(format!("{}: {message}", channel.name())),
+            Ok(Err(message)) => again.push(format!("{}: {message}", channel.name())),
+            Err(error) => storage = Some(error),
         }
+    }
+    // Counted here, so that a channel that is told now is counted although another one needs another try.
+    if deliveries.iter().any(|delivery| delivery.outcome == DeliveryOutcome::Delivered) {
+        metrics::emit("ScansNotified", Unit::Count, 1.0, &[("outcome", input.state.as_str())]);
+    }
+    if let Some(error) = storage {
+        return Err(error);
     }
     if !again.is_empty() {
         return Err(Error::Delivery(again.join("; ")));
     }
-    metrics::emit("ScansNotified", Unit::Count, 1.0, &[("outcome", input.state.as_str())]);
     Ok(NotifierOutput { deliveries })
 }
 
@@ -112,13 +120,13 @@ async fn deliver(
 ) -> Result<Result<Delivery, String>, Error> {
     let done = |outcome, error| Ok(Ok(Delivery { channel: channel.name().to_owned(), outcome, error }));
     let marker = keys::notification(&input.scan.tenant, input.scan.scan_id, channel.name(), ENDED);
-    if context.objects.head(&marker).await.map_err(Error::Storage)?.is_some() {
+    if context.objects.head(&marker).await?.is_some() {
         return done(DeliveryOutcome::AlreadyDelivered, None);
     }
     match channel.scan_ended(input).await {
         Ok(Sent::NotConfigured) => done(DeliveryOutcome::NotConfigured, None),
         Ok(Sent::Delivered) => {
-            context.objects.put(&marker, "{}".into(), "application/json").await.map_err(Error::Storage)?;
+            context.objects.put(&marker, "{}".into(), "application/json").await?;
             done(DeliveryOutcome::Delivered, None)
         }
         Err(Failure::ForGood(message)) => done(DeliveryOutcome::Failed, Some(message)),

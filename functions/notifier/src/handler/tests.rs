@@ -192,3 +192,30 @@ async fn while_storage_is_down_nothing_is_told() {
     assert!(requests.try_recv().is_err());
     let _ = objects.get("x").await;
 }
+
+/// A channel that always delivers.
+struct Other;
+
+#[async_trait::async_trait]
+impl Channel for Other {
+    fn name(&self) -> &'static str {
+        "other"
+    }
+    async fn scan_ended(&self, _: &NotifierInput) -> Result<Sent, Failure> {
+        Ok(Sent::Delivered)
+    }
+}
+
+#[tokio::test]
+async fn storage_that_fails_for_one_channel_keeps_no_other_from_its_turn() {
+    let (mut context, objects) = context(None, "").await;
+    context.channels.push(Box::new(Other));
+    let input: NotifierInput = serde_json::from_value(sample()).unwrap();
+    let marker = |channel| keys::notification(&input.scan.tenant, input.scan.scan_id, channel, ENDED);
+    objects.make_unavailable(Some(&marker("webhook")));
+    assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageUnavailable");
+    assert_eq!(objects.keys(), [marker("other")]);
+    objects.make_unavailable(None);
+    objects.deny(Some("notifications/"));
+    assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageRefused");
+}
