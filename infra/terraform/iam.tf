@@ -57,7 +57,7 @@ locals {
 
     aggregator = [
       local.list_bucket,
-      { sid = "ReadResults", actions = ["s3:GetObject"], resources = [local.objects.plans, local.objects.results, local.objects.snapshots] },
+      { sid = "ReadResults", actions = ["s3:GetObject"], resources = [local.objects.plans, local.objects.results] },
       { sid = "WriteReports", actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects.reports] },
     ]
 
