@@ -58,7 +58,7 @@ pub struct ObjectEventPlace {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectEventKey {
-    /// Encoded as in a query string. Keys of ours have nothing to encode.
+    /// Encoded as in a query string.
     pub key: String,
 }
 

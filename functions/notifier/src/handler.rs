@@ -68,11 +68,17 @@ fn ended_keys(record: &SqsMessage) -> Result<Vec<String>, Error> {
     if event.records.is_empty() && event.event.is_none() {
         return Err(Error::NotEnded("the message is about no object".to_owned()));
     }
-    let keys: Vec<String> = event.records.into_iter().map(|record| record.s3.object.key).collect();
+    let keys: Vec<String> = event.records.iter().filter_map(|record| decoded(&record.s3.object.key)).collect();
     match keys.iter().find(|key| !key.starts_with(keys::ENDED)) {
         Some(other) => Err(Error::NotEnded(format!("{other:?} says nothing of the end of a scan"))),
         None => Ok(keys),
     }
+}
+
+/// S3 encodes keys as values of a query string are.
+fn decoded(key: &str) -> Option<String> {
+    let pair = format!("key={}", key.replace('&', "%26"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
 }
 
 async fn read(context: &Context, key: &str) -> Result<NotifierInput, Error> {

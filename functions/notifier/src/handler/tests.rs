@@ -91,6 +91,11 @@ async fn a_new_object_about_an_end_is_told_once() {
     put_ended(&objects).await;
     assert_eq!(failures(&handle(&context, notice(1)).await), 0);
     assert!(requests.recv().await.unwrap().contains("\"status\":\"complete\""));
+    // Slashes too, should S3 ever encode them.
+    let mut encoded = notice(1);
+    let body = encoded["Records"][0]["body"].as_str().unwrap().replace("ended/demo/", "ended%2Fdemo%2F");
+    encoded["Records"][0]["body"] = body.into();
+    assert_eq!(failures(&handle(&context, encoded).await), 0);
     // The state machine may have been there first, or S3 says it twice.
     assert_eq!(failures(&handle(&context, notice(2)).await), 0);
     assert_eq!(outcome(&handle(&context, sample()).await), DeliveryOutcome::AlreadyDelivered);
