@@ -6,7 +6,7 @@
 # (S3 API reference, GetObject, "Permissions").
 
 locals {
-  objects     = { for kind in ["accepted", "cancelled", "uploads", "snapshots", "plans", "results", "reports", "notifications"] : kind => "${local.data_bucket_arn}/${kind}/*" }
+  objects     = { for kind in ["accepted", "cancelled", "uploads", "snapshots", "plans", "results", "reports", "ended", "notifications"] : kind => "${local.data_bucket_arn}/${kind}/*" }
   list_bucket = { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [local.data_bucket_arn] }
 
   permissions = {
@@ -57,12 +57,14 @@ locals {
 
     aggregator = [
       local.list_bucket,
-      { sid = "ReadResults", actions = ["s3:GetObject"], resources = [local.objects.plans, local.objects.results, local.objects.snapshots] },
+      { sid = "ReadResults", actions = ["s3:GetObject"], resources = [local.objects.plans, local.objects.results] },
       { sid = "WriteReports", actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects.reports] },
     ]
 
     notifier = [
       local.list_bucket,
+      { sid = "ReadNotices", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-notices"] },
+      { sid = "ReadWhatEnded", actions = ["s3:GetObject"], resources = [local.objects.ended] },
       { sid = "RememberNotifications", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects.notifications] },
       { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook*"] },
     ]
@@ -70,7 +72,8 @@ locals {
     recorder = [
       local.list_bucket,
       { sid = "ReadRecordings", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-recordings"] },
-      { sid = "ReadWhatWasPlanned", actions = ["s3:GetObject"], resources = [local.objects.cancelled, local.objects.plans, local.objects.snapshots] },
+      { sid = "ReadWhatWasPlanned", actions = ["s3:GetObject"], resources = [local.objects.accepted, local.objects.cancelled, local.objects.plans] },
+      { sid = "TellOfEnds", actions = ["s3:PutObject"], resources = [local.objects.ended] },
     ]
 
     migrate = []

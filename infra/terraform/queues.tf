@@ -28,6 +28,35 @@ module "queue_recordings" {
   alarm_actions     = local.alarm_actions
 }
 
+module "queue_notices" {
+  source = "./modules/queue"
+
+  name                     = "${local.prefix}-notices"
+  partition                = local.partition
+  region                   = var.region
+  account_id               = local.account_id
+  consumer_timeout_seconds = local.timeouts.notifier
+  # The notifier itself gives up on a receiver after ten: what goes on to the dead-letter queue is for operators.
+  max_receive_count = 20
+  max_age_seconds   = 10800
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "OurBucketSends"
+      Effect    = "Allow"
+      Principal = { Service = "s3.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "${local.queues_arn}-notices"
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = local.data_bucket_arn }
+        StringEquals = { "aws:SourceAccount" = local.account_id }
+      }
+    }]
+  })
+  enable_alarms = var.enable_alarms
+  alarm_actions = local.alarm_actions
+}
+
 resource "aws_lambda_event_source_mapping" "dispatcher" {
   event_source_arn        = module.queue_scans.arn
   function_name           = module.function["dispatcher"].arn
@@ -60,4 +89,11 @@ resource "aws_lambda_event_source_mapping" "recorder" {
   }
 
   depends_on = [aws_lambda_invocation.migrate]
+}
+
+resource "aws_lambda_event_source_mapping" "notifier" {
+  event_source_arn        = module.queue_notices.arn
+  function_name           = module.function["notifier"].arn
+  batch_size              = 5 # at once, and each receiver may take 15 s
+  function_response_types = ["ReportBatchItemFailures"]
 }

@@ -65,6 +65,19 @@ resource "aws_s3_bucket_policy" "main" {
   depends_on = [aws_s3_bucket_public_access_block.main]
 }
 
+# How a scan ended whose state machine could not tell: `recorder` writes it, `notifier` hears of it. The recorder's network
+# leads to S3 and to the database only, so the bucket does the sending.
+resource "aws_s3_bucket_notification" "data" {
+  bucket = aws_s3_bucket.data.id
+
+  queue {
+    id            = "ended"
+    queue_arn     = module.queue_notices.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = "ended/"
+  }
+}
+
 # Browsers send uploads to presigned URLs, and read reports from them.
 resource "aws_s3_bucket_cors_configuration" "data" {
   count = length(var.cors_allowed_origins) > 0 ? 1 : 0
@@ -89,6 +102,7 @@ locals {
     plans         = 30
     results       = 90
     reports       = 365
+    ended         = 90
     notifications = 90
   }
 }

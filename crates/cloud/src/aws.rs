@@ -2,6 +2,26 @@ use crate::{AwsBatchJobs, S3Objects, SecretsManager, SqsQueue, StepFunctions};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use std::time::Duration;
 
+/// How long a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    pub attempts: u32,
+    pub connect: Duration,
+    /// For one attempt, up to the head of the answer.
+    pub attempt: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { attempts: 4, connect: Duration::from_secs(3), attempt: Duration::from_secs(60) }
+    }
+}
+
+impl Patience {
+    /// Three attempts with the pauses between them end within seven seconds, or eight.
+    pub const SHORT: Self = Self { attempts: 3, connect: Duration::from_secs(1), attempt: Duration::from_secs(2) };
+}
+
 /// The one place where AWS is configured: region, credentials and endpoint come from the environment, as Lambda sets it.
 #[derive(Clone)]
 pub struct Aws {
@@ -12,12 +32,17 @@ pub struct Aws {
 impl Aws {
     /// `path_style`: buckets in the path and not in the host, for an emulator.
     pub async fn from_env(path_style: bool) -> Self {
+        Self::with_patience(path_style, Patience::default()).await
+    }
+
+    /// For a function that somebody waits for: [`Patience::SHORT`].
+    pub async fn with_patience(path_style: bool, patience: Patience) -> Self {
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(4))
+            .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts))
             .timeout_config(
                 TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(3))
-                    .operation_attempt_timeout(Duration::from_secs(60))
+                    .connect_timeout(patience.connect)
+                    .operation_attempt_timeout(patience.attempt)
                     .build(),
             )
             .load()

@@ -44,7 +44,11 @@ impl CloudError {
                 let kind = match (status, code) {
                     (404, _) | (_, "ResourceNotFoundException" | "NoSuchKey" | "NotFound") => Kind::NotFound,
                     (401 | 403, _) | (_, "AccessDenied" | "AccessDeniedException") => Kind::Denied,
-                    (429 | 500..=599, _) => Kind::Unavailable,
+                    // A slow upload is told with 400, two conditional writes at once with 409 (Amazon S3 API reference,
+                    // "Error responses"): both succeed another time.
+                    (408 | 429 | 500..=599, _) | (_, "RequestTimeout" | "ConditionalRequestConflict") => {
+                        Kind::Unavailable
+                    }
                     (_, code) if code.contains("Throttl") || code.contains("TooManyRequests") || code == "SlowDown" => {
                         Kind::Unavailable
                     }

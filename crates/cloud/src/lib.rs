@@ -9,9 +9,11 @@ mod objects;
 mod ports;
 mod queue;
 mod secrets;
+#[cfg(test)]
+mod test_server;
 mod workflows;
 
-pub use aws::Aws;
+pub use aws::{Aws, Patience};
 pub use error::{CloudError, Kind};
 pub use objects::S3Objects;
 pub use ports::{

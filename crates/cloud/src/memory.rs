@@ -10,9 +10,12 @@ use dunlin_contracts::plan::PresignedPut;
 use std::{
     collections::BTreeMap,
     path::Path,
+    pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -24,11 +27,21 @@ pub struct MemoryObjects {
     objects: Mutex<BTreeMap<String, Bytes>>,
     /// Calls to refuse: any key that begins with this prefix answers [`Kind::Unavailable`].
     unavailable: Mutex<Option<String>>,
+    /// Keys whose streams break off in the middle.
+    broken: Mutex<Option<String>>,
+    /// Keys that answer [`Kind::Denied`].
+    denied: Mutex<Option<String>>,
 }
 
 impl MemoryObjects {
     pub fn make_unavailable(&self, prefix: Option<&str>) {
         *lock(&self.unavailable) = prefix.map(str::to_owned);
+    }
+    pub fn break_streams(&self, prefix: Option<&str>) {
+        *lock(&self.broken) = prefix.map(str::to_owned);
+    }
+    pub fn deny(&self, prefix: Option<&str>) {
+        *lock(&self.denied) = prefix.map(str::to_owned);
     }
     pub fn keys(&self) -> Vec<String> {
         lock(&self.objects).keys().cloned().collect()
@@ -37,12 +50,23 @@ impl MemoryObjects {
         lock(&self.objects).remove(key);
     }
     fn check(&self, call: &'static str, key: &str) -> Result<(), CloudError> {
-        match lock(&self.unavailable).as_deref() {
-            Some(prefix) if key.starts_with(prefix) => {
-                Err(CloudError::new(call, Kind::Unavailable, "made unavailable"))
-            }
-            _ => Ok(()),
+        let is = |prefix: &Mutex<Option<String>>| lock(prefix).as_deref().is_some_and(|prefix| key.starts_with(prefix));
+        if is(&self.unavailable) {
+            return Err(CloudError::new(call, Kind::Unavailable, "made unavailable"));
         }
+        if is(&self.denied) {
+            return Err(CloudError::new(call, Kind::Denied, "denied"));
+        }
+        Ok(())
+    }
+}
+
+/// The rest of a stream whose connection was lost.
+struct Broken;
+
+impl AsyncRead for Broken {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Err(std::io::Error::other("connection reset by peer")))
     }
 }
 
@@ -55,7 +79,12 @@ impl ObjectStore for MemoryObjects {
     async fn get_stream(&self, key: &str) -> Result<Option<(ObjectInfo, ObjectReader)>, CloudError> {
         Ok(self.get(key).await?.map(|body| {
             let info = ObjectInfo { bytes: body.len() as u64 };
-            let reader: ObjectReader = Box::new(std::io::Cursor::new(body));
+            let broken = lock(&self.broken).as_deref().is_some_and(|prefix| key.starts_with(prefix));
+            let reader: ObjectReader = if broken {
+                Box::new(std::io::Cursor::new(body.slice(..body.len() / 2)).chain(Broken))
+            } else {
+                Box::new(std::io::Cursor::new(body))
+            };
             (info, reader)
         }))
     }

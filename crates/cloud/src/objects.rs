@@ -10,6 +10,10 @@ use bytes::Bytes;
 use dunlin_contracts::plan::PresignedPut;
 use std::{path::Path, time::Duration};
 
+/// Between the tries of a conditional write that met another one: 50, 100, 200 and 400 ms.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_CONFLICT_PAUSE: Duration = Duration::from_millis(400);
+
 /// [`ObjectStore`] on one S3 bucket.
 #[derive(Clone)]
 pub struct S3Objects {
@@ -82,24 +86,33 @@ impl ObjectStore for S3Objects {
     }
 
     async fn put_new(&self, key: &str, body: Bytes, content_type: &str) -> Result<PutOutcome, CloudError> {
-        let answer = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .content_type(content_type)
-            .if_none_match("*")
-            .body(ByteStream::from(body))
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(PutOutcome::Created),
-            Err(SdkError::ServiceError(e)) if e.err().code() == Some("PreconditionFailed") => Ok(PutOutcome::Exists),
-            // Two conditional writes at once: S3 refuses one of them. The other one wins, so the key is taken.
-            Err(SdkError::ServiceError(e)) if e.err().code() == Some("ConditionalRequestConflict") => {
-                Ok(PutOutcome::Exists)
+        let mut pause = CONFLICT_PAUSE;
+        loop {
+            let answer = self
+                .client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .content_type(content_type)
+                .if_none_match("*")
+                .body(ByteStream::from(body.clone()))
+                .send()
+                .await;
+            match answer {
+                Ok(_) => return Ok(PutOutcome::Created),
+                Err(SdkError::ServiceError(e)) if e.err().code() == Some("PreconditionFailed") => {
+                    return Ok(PutOutcome::Exists);
+                }
+                // Two writes at once, and this one lost. The other one may still fail, so nothing is known of the key: S3
+                // asks to try again (Amazon S3 User Guide, "How to prevent object overwrites with conditional writes").
+                Err(SdkError::ServiceError(e))
+                    if e.err().code() == Some("ConditionalRequestConflict") && pause <= LONGEST_CONFLICT_PAUSE =>
+                {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(e) => return Err(CloudError::from_sdk("s3:PutObject", e)),
             }
-            Err(e) => Err(CloudError::from_sdk("s3:PutObject", e)),
         }
     }
 
@@ -168,4 +181,44 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..32).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::Server;
+
+    const CONFLICT: (u16, &str) = (409, "<Error><Code>ConditionalRequestConflict</Code><Message>m</Message></Error>");
+
+    fn objects(server: &Server) -> S3Objects {
+        S3Objects::new(Client::from_conf(server.configure(aws_sdk_s3::Config::builder()).build()), "b".into())
+    }
+
+    #[tokio::test]
+    async fn a_conflict_of_two_conditional_writes_is_tried_again_and_not_taken_for_an_object() {
+        let server = Server::answering(&[CONFLICT, CONFLICT, (200, "")]).await;
+        let put = objects(&server).put_new("k", "x".into(), "text/plain").await.unwrap();
+        assert_eq!((put, server.requests()), (PutOutcome::Created, 3));
+        let taken = (412, "<Error><Code>PreconditionFailed</Code><Message>m</Message></Error>");
+        let server = Server::answering(&[CONFLICT, taken]).await;
+        assert_eq!(objects(&server).put_new("k", "x".into(), "text/plain").await.unwrap(), PutOutcome::Exists);
+        let server = Server::answering(&[CONFLICT; 9]).await;
+        assert!(objects(&server).put_new("k", "x".into(), "text/plain").await.unwrap_err().is_retryable());
+        assert_eq!(server.requests(), 5);
+    }
+
+    #[tokio::test]
+    async fn answers_are_sorted_into_another_time_and_never() {
+        let timeout = "<Error><Code>RequestTimeout</Code><Message>m</Message></Error>";
+        let denied = "<Error><Code>AccessDenied</Code><Message>m</Message></Error>";
+        for (answer, kind) in [
+            ((400, timeout), Kind::Unavailable),
+            ((503, ""), Kind::Unavailable),
+            ((403, denied), Kind::Denied),
+            ((400, "<Error><Code>InvalidArgument</Code></Error>"), Kind::Rejected),
+        ] {
+            let server = Server::answering(&[answer]).await;
+            assert_eq!(objects(&server).put("k", "x".into(), "text/plain").await.unwrap_err().kind, kind, "{answer:?}");
+        }
+    }
 }

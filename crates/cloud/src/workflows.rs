@@ -2,6 +2,10 @@ use crate::{BatchJobs, CloudError, StartOutcome, WorkflowState, Workflows};
 use async_trait::async_trait;
 use aws_sdk_batch::types::{JobStatus, KeyValuesPair};
 use aws_sdk_sfn::{error::SdkError, types::ExecutionStatus};
+use futures::{StreamExt, TryStreamExt, stream};
+
+/// Calls to Batch at once, well under its rate limits.
+const CALLS_AT_ONCE: usize = 8;
 
 /// [`Workflows`] on one Step Functions state machine.
 #[derive(Clone)]
@@ -82,7 +86,7 @@ impl AwsBatchJobs {
 #[async_trait]
 impl BatchJobs for AwsBatchJobs {
     async fn terminate_all(&self, prefix: &str, reason: &str) -> Result<usize, CloudError> {
-        let mut terminated = 0;
+        let mut found = Vec::new();
         for queue in &self.queues {
             // With a name filter, ListJobs answers jobs of every state (AWS Batch API, "ListJobs").
             let filter = KeyValuesPair::builder().name("JOB_NAME").values(format!("{prefix}*")).build();
@@ -93,18 +97,54 @@ impl BatchJobs for AwsBatchJobs {
                     if matches!(job.status(), Some(JobStatus::Succeeded | JobStatus::Failed)) {
                         continue;
                     }
-                    let Some(id) = job.job_id() else { continue };
-                    self.client
-                        .terminate_job()
-                        .job_id(id)
-                        .reason(reason)
-                        .send()
-                        .await
-                        .map_err(|e| CloudError::from_sdk("batch:TerminateJob", e))?;
-                    terminated += 1;
+                    found.extend(job.job_id().map(str::to_owned));
                 }
             }
         }
-        Ok(terminated)
+        // A scan has up to 60 jobs, and whoever cancels it waits for the answer.
+        let terminate = |id: String| {
+            let call = self.client.terminate_job().job_id(id).reason(reason).send();
+            async move { call.await.map(drop).map_err(|e| CloudError::from_sdk("batch:TerminateJob", e)) }
+        };
+        stream::iter(found)
+            .map(terminate)
+            .buffer_unordered(CALLS_AT_ONCE)
+            .try_fold(0, |terminated, ()| async move { Ok(terminated + 1) })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::Server;
+    use std::time::{Duration, Instant};
+
+    #[tokio::test]
+    async fn the_jobs_of_a_large_scan_are_terminated_side_by_side() {
+        const DELAY: Duration = Duration::from_millis(100);
+        let server = Server::start(DELAY, |_, line| match line.contains("listjobs") {
+            true => {
+                let status = |n: usize| if n == 0 { "SUCCEEDED" } else { "RUNNING" };
+                let jobs: Vec<String> = (0..41)
+                    .map(|n| format!(r#"{{"jobId":"j{n}","jobName":"s-{n}","status":"{}"}}"#, status(n)))
+                    .collect();
+                (200, format!(r#"{{"jobSummaryList":[{}]}}"#, jobs.join(",")))
+            }
+            false => (200, "{}".to_owned()),
+        })
+        .await;
+        let config = aws_sdk_batch::Config::builder()
+            .behavior_version(aws_sdk_batch::config::BehaviorVersion::latest())
+            .region(aws_sdk_batch::config::Region::new("eu-central-1"))
+            .credentials_provider(aws_credential_types::Credentials::new("id", "key", None, None, "test"))
+            .endpoint_url(server.url())
+            .build();
+        let jobs = AwsBatchJobs::new(aws_sdk_batch::Client::from_conf(config), vec!["spot".to_owned()]);
+        let started = Instant::now();
+        assert_eq!(jobs.terminate_all("s-", "cancelled").await.unwrap(), 40, "the one that has ended is left alone");
+        assert_eq!(server.requests(), 41);
+        // One after the other takes four seconds, eight at once half of one.
+        assert!(started.elapsed() < 20 * DELAY, "{:?}", started.elapsed());
     }
 }

@@ -32,6 +32,8 @@ names! {
         UPLOAD_MISSING = "Source.UploadMissing",
         /// Worth another try: the host or S3 does not answer.
         UNAVAILABLE = "Source.Unavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Source.StorageRefused",
         BAD_INPUT = "Source.BadInput",
     }
     planner {
@@ -39,6 +41,8 @@ names! {
         NOTHING_TO_SCAN = "Planner.NothingToScan",
         /// Worth another try.
         STORAGE_UNAVAILABLE = "Planner.StorageUnavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Planner.StorageRefused",
         BAD_INPUT = "Planner.BadInput",
     }
     runner {
@@ -64,6 +68,8 @@ names! {
         DATABASE_UNAVAILABLE = "Recorder.DatabaseUnavailable",
         /// Worth another try.
         STORAGE_UNAVAILABLE = "Recorder.StorageUnavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Recorder.StorageRefused",
         BAD_INPUT = "Recorder.BadInput",
         DATABASE_REJECTED = "Recorder.DatabaseRejected",
     }
@@ -74,6 +80,8 @@ names! {
         STORAGE_UNAVAILABLE = "Aggregator.StorageUnavailable",
         PLAN_UNREADABLE = "Aggregator.PlanUnreadable",
         DATABASE_REJECTED = "Aggregator.DatabaseRejected",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Aggregator.StorageRefused",
         BAD_INPUT = "Aggregator.BadInput",
     }
     notifier {
@@ -81,6 +89,8 @@ names! {
         STORAGE_UNAVAILABLE = "Notifier.StorageUnavailable",
         /// Worth another try: a receiver did not answer, or asked to come back later.
         DELIVERY_UNAVAILABLE = "Notifier.DeliveryUnavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Notifier.StorageRefused",
         BAD_INPUT = "Notifier.BadInput",
     }
     migrate {

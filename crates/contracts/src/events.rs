@@ -35,6 +35,33 @@ pub struct JobStateChange {
     pub ok: Option<bool>,
 }
 
+/// A notification of S3 about objects (Amazon S3 User Guide, "Event message structure"); only what is read. `Records` is
+/// missing from the message that S3 sends once, to see whether it may send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEvents {
+    #[serde(rename = "Records", default)]
+    pub records: Vec<ObjectEvent>,
+    /// `s3:TestEvent` on that first message.
+    #[serde(rename = "Event", default)]
+    pub event: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEvent {
+    pub s3: ObjectEventPlace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEventPlace {
+    pub object: ObjectEventKey,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEventKey {
+    /// Encoded as in a query string.
+    pub key: String,
+}
+
 /// Detail of `Batch Job State Change` (source `aws.batch`); only what is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

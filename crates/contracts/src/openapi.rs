@@ -117,7 +117,7 @@ documented! {
             ("status" = Option<String>, Query, pattern = "^(accepted|running|complete|partial|failed|cancelled)$", description = "accepted, running, complete, partial, failed or cancelled"),
             ("repository_id" = Option<Uuid>, Query, description = "Only this repository's"),
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
-            ("cursor" = Option<String>, Query, min_length = 1, max_length = 1000, description = "`next_cursor` of the page before"),
+            ("cursor" = Option<String>, Query, min_length = 1, max_length = 8192, description = "`next_cursor` of the page before"),
         ),
         responses(
             (status = 200, description = "A page; jobs are left out", body = Page<ScanView>),
@@ -149,7 +149,7 @@ documented! {
             ("new" = Option<bool>, Query, description = "Seen for the first time by this scan, or not"),
             ("sort" = Option<String>, Query, pattern = "^(severity|path)$", description = "severity (worst first) or path; severity when left out"),
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
-            ("cursor" = Option<String>, Query, min_length = 1, max_length = 1000, description = "`next_cursor` of the page before"),
+            ("cursor" = Option<String>, Query, min_length = 1, max_length = 8192, description = "`next_cursor` of the page before"),
         ),
         responses(
             (status = 200, description = "A page", body = Page<FindingView>),
@@ -191,7 +191,7 @@ documented! {
     #[utoipa::path(get, path = "/v1/repositories", tag = "repositories", operation_id = "listRepositories",
         params(
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
-            ("cursor" = Option<String>, Query, min_length = 1, max_length = 1000, description = "`next_cursor` of the page before"),
+            ("cursor" = Option<String>, Query, min_length = 1, max_length = 8192, description = "`next_cursor` of the page before"),
         ),
         responses(
             (status = 200, description = "A page", body = Page<RepositoryView>),

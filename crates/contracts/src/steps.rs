@@ -42,7 +42,8 @@ pub enum RecorderInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecorderOutput {
     pub state: ScanState,
-    /// The scan has an end already (a cancellation came first): the state machine stops quietly.
+    /// The scan has an end already (a cancellation came first). `Register scan` stops quietly then; the other states go on, because
+    /// whoever cancelled stops the execution too.
     pub ended: bool,
 }
 
@@ -171,6 +172,8 @@ pub struct Summary {
     pub jobs_incomplete: u32,
 }
 
+/// Input of `notifier` when a state calls it, and content of `ended/<tenant>/<scan>.json`, which `recorder` writes when the
+/// state machine could not call. (Its other input is an SQS batch of S3's events about those objects.)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotifierInput {
     pub scan: ScanMessage,

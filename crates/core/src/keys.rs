@@ -12,6 +12,14 @@ pub fn cancelled(tenant: &TenantId, scan: ScanId) -> String {
     format!("cancelled/{tenant}/{scan}.json")
 }
 
+/// How a scan ended that its state machine could not tell of, for `notifier`: a new object here is an event to it.
+pub fn ended(tenant: &TenantId, scan: ScanId) -> String {
+    format!("{ENDED}{tenant}/{scan}.json")
+}
+
+/// What every key of [`ended`] begins with.
+pub const ENDED: &str = "ended/";
+
 pub fn upload(tenant: &TenantId, upload: UploadId) -> String {
     format!("uploads/{tenant}/{upload}")
 }

@@ -43,10 +43,9 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
         .collect()
 });
 
-/// `name: value` and `NAME=value` without quotes, as in YAML, `.env` and command lines. Code looks like that too, so the value
-/// must have a digit and no call or attribute.
+/// `name: value` and `NAME=value` without quotes, as in YAML, `.env` and command lines: all of the token is the value.
 static BARE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let pattern = format!(r#"\b[\w.-]*{NAMES}[\w-]*\s*[:=]\s*([^\s"'`(){{}}\[\],;.$<>]{{6,}})"#);
+    let pattern = format!(r#"\b([\w.-]*{NAMES}[\w-]*)(\s*(?::=|[:=])\s*)([^\s"'`=>~:][^\s"'`]{{2,}})"#);
     RegexBuilder::new(&of_ascii(&pattern)).case_insensitive(true).build().ok()
 });
 
@@ -54,6 +53,31 @@ static BARE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 fn of_ascii(pattern: &str) -> String {
     pattern.replace(r"\b", r"(?-u:\b)")
 }
+
+/// `ENV NAME value` of a Dockerfile: the rest of the line is the value.
+static ENV: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let pattern = format!(r#"^\s*ENV\s+[\w.-]*{NAMES}[\w-]*\s+([^\s=][^\n]*)"#);
+    RegexBuilder::new(&pattern).case_insensitive(true).multi_line(true).build().ok()
+});
+
+/// What stands for a value, rather than being one: a variable, a placeholder, a link, the beginning of an object or of a call.
+static REFERENCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"^(?:\$\w+$|\$\{|\$\(|\{|\[|\(|%\w+%$|<[^>]*>$|&\w+$|\*\w+$|[a-z][a-z0-9+.-]*://|[\w.:>\[\]-]*[\w\]]\()",
+    )
+    .ok()
+});
+
+/// `other.name`, `Some::Type`, `pointer->member`, `None`: code, unless a digit says otherwise.
+static NAME_ONLY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^[A-Za-z_]+(?:(?:\.|::|->|\?\.)[A-Za-z_]+)*(?:<[A-Za-z_<>,&:\[\]]*|\[[A-Za-z_.]*|\?)?$").ok()
+});
+
+/// The right-hand side of a line.
+static ASSIGNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let pattern = r#"^(?:\s*ENV\s+[\w.-]+\s+|[^=:"'`\n]*(?::=|=>|[:=])[ \t]*)([^\s=>~][^\n]*)$"#;
+    RegexBuilder::new(pattern).case_insensitive(true).multi_line(true).build().ok()
+});
 
 static WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[A-Za-z0-9+/_=-]{20,}").ok());
 static LITERALS: LazyLock<Option<Regex>> =
@@ -72,8 +96,23 @@ pub fn mask(text: &str) -> String {
     for pattern in PATTERNS.iter() {
         masked = replace(masked, &pattern.regex, pattern.group, |_| true);
     }
+    if let Some(env) = ENV.as_ref() {
+        masked = replace(masked, env, 1, |value| !is_reference(value));
+    }
     if let Some(bare) = BARE.as_ref() {
-        masked = replace(masked, bare, 1, |value| value.bytes().any(|b| b.is_ascii_digit()));
+        masked = Cow::Owned(
+            bare.replace_all(&masked, |found: &Captures<'_>| {
+                let part = |group| found.get(group).map_or("", |m| m.as_str());
+                let (name, between, token) = (part(1), part(2), part(3));
+                // What closes a list or a call around it is not part of it.
+                let value = token.trim_end_matches([',', ';', ')', ']', '}']);
+                if value.ends_with(MASK) || !is_bare_secret(name, between, value) {
+                    return part(0).to_owned();
+                }
+                format!("{name}{between}{}{}", preview(value), &token[value.len()..])
+            })
+            .into_owned(),
+        );
     }
     if let Some(words) = WORDS.as_ref() {
         let before = masked.clone().into_owned();
@@ -89,7 +128,28 @@ pub fn mask(text: &str) -> String {
     masked.into_owned()
 }
 
-/// [`mask`], and every string literal whatever it looks like: for rules that say "this literal is a secret".
+fn is_reference(value: &str) -> bool {
+    REFERENCE.as_ref().is_some_and(|reference| reference.is_match(value))
+}
+
+/// Whether the value without quotes behind a secret's name is the secret. In a shell, in a Dockerfile and in `.env` every value is a
+/// literal; elsewhere a plain word may be a type or a variable, and a short number a count.
+fn is_bare_secret(name: &str, between: &str, value: &str) -> bool {
+    if value.chars().count() < 3 || is_reference(value) {
+        return false;
+    }
+    let literal = between == "=" && !name.bytes().any(|b| b.is_ascii_lowercase());
+    if literal {
+        return true;
+    }
+    if value.bytes().all(|b| b.is_ascii_digit()) {
+        return value.len() >= 6;
+    }
+    !NAME_ONLY.as_ref().is_some_and(|names| names.is_match(value))
+}
+
+/// [`mask`], and every string literal whatever it looks like, and what is assigned without quotes: for rules that say "this is a
+/// secret".
 pub fn mask_literals(text: &str) -> String {
     let Some(literals) = LITERALS.as_ref() else { return MASK.to_owned() };
     let masked = literals.replace_all(text, |found: &Captures<'_>| {
@@ -97,7 +157,14 @@ pub fn mask_literals(text: &str) -> String {
         let inner = (1..=3).find_map(|group| found.get(group)).map_or("", |m| m.as_str());
         if inner.is_empty() { whole.to_owned() } else { whole.replacen(inner, &preview(inner), 1) }
     });
-    mask(&masked)
+    // Where a literal is masked already, the rest of its line is code.
+    let masked = match ASSIGNED.as_ref() {
+        Some(assigned) => {
+            replace(Cow::Owned(mask(&masked)), assigned, 1, |value| !value.contains(MASK) && !is_reference(value))
+        }
+        None => return MASK.to_owned(),
+    };
+    masked.into_owned()
 }
 
 /// Masks known secrets, wherever they stand.
@@ -173,7 +240,9 @@ mod tests {
     #[test]
     fn every_pattern_compiles() {
         assert_eq!(PATTERNS.len(), 12);
-        assert!(BARE.is_some() && WORDS.is_some() && LITERALS.is_some());
+        for pattern in [&BARE, &ENV, &REFERENCE, &NAME_ONLY, &ASSIGNED, &WORDS, &LITERALS] {
+            assert!(pattern.is_some());
+        }
     }
 
     // The secrets are put together here, so that no scanner takes this file for a leak.
@@ -193,6 +262,18 @@ mod tests {
             ("'SECRET_KEY': 'lr66%-a!$km5'".to_owned(), "km5".to_owned()),
             ("  db_password: hunter22".to_owned(), "hunter22".to_owned()),
             ("DB_PASSWORD=hunter22x".to_owned(), "hunter22x".to_owned()),
+            ("DB_PASSWORD=P4$$w0rd-x!".to_owned(), "w0rd".to_owned()),
+            ("DB_PASSWORD=correct-horse!".to_owned(), "horse".to_owned()),
+            ("password: s3cr.et99".to_owned(), "et99".to_owned()),
+            ("  password: correct-horse".to_owned(), "horse".to_owned()),
+            ("TOKEN=ab12,cd34ef".to_owned(), "cd34".to_owned()),
+            ("ARG API_TOKEN=9f8.e7d6c5b4a3".to_owned(), "e7d6".to_owned()),
+            ("ENV DB_PASSWORD hunter22x".to_owned(), "hunter22x".to_owned()),
+            ("ENV DB_PASSWORD=hunter.22x OTHER=1".to_owned(), "22x".to_owned()),
+            ("export AUTH_TOKEN=hunter;22x".to_owned(), "22x".to_owned()),
+            ("connect(user=root, password=hunt3r)".to_owned(), "hunt3r".to_owned()),
+            ("mysql --password=hunt.3r app".to_owned(), "hunt.3r".to_owned()),
+            ("password=12345678".to_owned(), "345678".to_owned()),
             ("Possible hardcoded password: 'hunter22x'".to_owned(), "hunter22x".to_owned()),
             (block, tail.to_owned()),
             (format!("f({tail})"), tail.to_owned()),
@@ -215,6 +296,19 @@ mod tests {
             "uses: actions/checkout@8f4b7f84864484a7bf31766abe9204da3cbe65b3",
             "FROM debian@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             "if (token !== undefined) return next()",
+            "password = settings.database.password",
+            "if (token == other.token) {",
+            "let token = Token::parse(line2)?;",
+            "token: Option<String>,",
+            "def login(user, password: str = None):",
+            "  token: ${{ secrets.DEPLOY_2 }}",
+            "DB_PASSWORD=$DB_PASSWORD_2",
+            "PASSWORD=${PASSWORD:?not set}",
+            "PASSWORD=$(cat /run/secrets/2)",
+            "ENV DB_PASSWORD $PASSWORD_1",
+            "auth_url: https://auth2.example.com/v1",
+            "max_tokens=4096, salt=12",
+            "password: <your-password-1>",
             "def check_password(self, password):",
             "introduction/templates/Lab/A9/a9_lab_number_two.html",
             "chatbotInsecureVerification_3_correct.ts: Parsing error",
@@ -227,6 +321,20 @@ mod tests {
     #[test]
     fn literals_of_secret_rules_are_masked_whatever_they_look_like() {
         assert_eq!(mask_literals(r#"login("root", 'tiger')"#), r#"login("r****", 't****')"#);
+        for text in [
+            "password: hunter.22x",
+            "password: hunter",
+            "ENV PASSPHRASE hunter 22",
+            "x := hunter-22",
+            "ARG SECRET=hunter,22",
+            "- name: key\n  value: hunter 22",
+        ] {
+            let masked = mask_literals(text);
+            assert!(!masked.contains("hunter") && !masked.contains("22") && masked.contains(MASK), "{masked:?}");
+            assert_eq!(masked, mask_literals(&masked));
+        }
+        assert_eq!(mask_literals("token = load(\"name\", 7)"), "token = load(\"n****\", 7)");
+        assert_eq!(mask_literals("password = os.environ[x]"), "password = os.****");
         assert!(!mask_literals("x = \"never closed by the line").contains("closed"));
     }
 

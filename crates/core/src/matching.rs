@@ -1,4 +1,5 @@
-//! Which finding of this scan is which known finding. The aggregator does the same with sets in SQL; these are the semantics.
+//! Which finding of this scan is which known finding. The store does the same with sets in SQL, and a test there
+//! compares the two; these are the semantics.
 //!
 //! 1. Same fingerprint: the same finding.
 //! 2. Of what is left on both sides: a content key that exactly one known and exactly one new finding have, at different

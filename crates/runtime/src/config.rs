@@ -24,7 +24,7 @@ impl Env {
         Self { variables, problems: Vec::new() }
     }
 
-    /// An empty variable counts as missing. The default that comes back then is never used: [`Env::finish`] fails.
+    /// An empty variable counts as missing. [`Env::finish`] fails then, and names it.
     pub fn required<T>(&mut self, name: &str) -> Option<T>
     where
         T: FromStr,

@@ -14,9 +14,24 @@ pub fn time_left(deadline: SystemTime, now: SystemTime) -> Duration {
     }
 }
 
+/// The work's answer, or none when it has none `reserve` before the invocation ends: then there is still time to say so.
+pub async fn before<F: Future>(deadline: SystemTime, reserve: Duration, work: F) -> Option<F::Output> {
+    let left = time_left(deadline, SystemTime::now()).saturating_sub(reserve);
+    tokio::time::timeout(left, work).await.ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn work_that_never_ends_is_given_up_before_the_deadline() {
+        let deadline = SystemTime::now() + Duration::from_millis(300);
+        let started = std::time::Instant::now();
+        assert_eq!(before(deadline, Duration::from_millis(200), std::future::pending::<()>()).await, None);
+        assert!(started.elapsed() < Duration::from_millis(250), "{:?}", started.elapsed());
+        assert_eq!(before(deadline, Duration::ZERO, async { 7 }).await, Some(7));
+    }
 
     #[test]
     fn a_point_in_time_and_a_duration_are_told_apart() {

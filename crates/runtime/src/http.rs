@@ -4,6 +4,7 @@ use dunlin_contracts::problem::Problem;
 use dunlin_core::TenantId;
 use lambda_http::{Body, Request, RequestExt, Response, request::RequestContext};
 use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
 
 /// Who calls, as the gateway's authorizer has verified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,9 @@ pub struct Caller {
     /// The token's subject.
     pub subject: String,
 }
+
+/// What is kept of an invocation's time for the answer, its log line and the way to the gateway.
+const RESERVE: Duration = Duration::from_millis(1_000);
 
 /// Claim that names the organisation.
 pub const TENANT_CLAIM: &str = "custom:tenant";
@@ -42,6 +46,19 @@ pub fn caller(request: &Request) -> Result<Caller, Problem> {
 pub fn request_trace(request: &Request) -> String {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     crate::logging::trace_id(header("traceparent"), header("x-amzn-trace-id"))
+}
+
+/// The answer of `route`, or 503 just before the invocation ends: the caller is told to come back, and not left with whatever the
+/// gateway says about a function that was killed.
+pub async fn in_time<F>(request: &Request, route: F) -> Result<Response<Body>, Problem>
+where
+    F: Future<Output = Result<Response<Body>, Problem>>,
+{
+    // Only Lambda's own runtime gives a context; a test that makes its request by hand waits as long as it likes.
+    let Some(context) = request.lambda_context_ref() else { return route.await };
+    crate::deadline::before(context.deadline(), RESERVE, route)
+        .await
+        .unwrap_or_else(|| Err(Problem::unavailable("a service that is needed does not answer in time; try again")))
 }
 
 /// The JSON body, with an error that says where it went wrong.
@@ -141,6 +158,16 @@ mod tests {
     fn the_tenant_comes_from_the_token() {
         let caller = caller(&request(json!({ "sub": "u-1", "custom:tenant": "acme" }), "{}")).unwrap();
         assert_eq!((caller.tenant.as_str(), caller.subject.as_str()), ("acme", "u-1"));
+    }
+
+    #[tokio::test]
+    async fn a_route_that_hangs_is_answered_in_time() {
+        let mut context = lambda_runtime::Context::default();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        context.deadline = u64::try_from((now + RESERVE + Duration::from_millis(50)).as_millis()).unwrap();
+        let request = request(json!({}), "").with_lambda_context(context);
+        let problem = in_time(&request, std::future::pending()).await.unwrap_err();
+        assert_eq!((problem.status, problem.kind.as_str()), (503, Problem::unavailable("").kind.as_str()));
     }
 
     #[test]

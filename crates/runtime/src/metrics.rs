@@ -10,7 +10,6 @@ pub const NAMESPACE: &str = "Dunlin";
 pub enum Unit {
     Count,
     Milliseconds,
-    Seconds,
     Bytes,
 }
 
@@ -19,7 +18,6 @@ impl Unit {
         match self {
             Self::Count => "Count",
             Self::Milliseconds => "Milliseconds",
-            Self::Seconds => "Seconds",
             Self::Bytes => "Bytes",
         }
     }

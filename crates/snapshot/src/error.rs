@@ -41,11 +41,6 @@ impl SnapshotError {
         matches!(self, Self::TooManyFiles { .. } | Self::TooManyBytes { .. })
     }
 
-    /// The machine's fault: the same input may do better another time.
-    pub const fn is_io(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::Write(_))
-    }
-
     /// What decompressors say, sorted into "cut off", "damaged" and "the source failed".
     pub(crate) fn from_read(error: io::Error) -> Self {
         match error.kind() {

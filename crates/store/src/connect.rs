@@ -30,11 +30,22 @@ impl Store {
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let deadline = Instant::now() + config.connect_timeout;
         let mut pause = Duration::from_millis(100);
+        let mut refused = false;
         loop {
             let attempt = tokio::time::timeout_at(deadline, Self::connect_once(config)).await;
             let error = match attempt {
                 Ok(Ok(store)) => return Ok(store),
                 Ok(Err(error @ StoreError::Unavailable { .. })) => error,
+                // A secret is rotated in two steps, and a busy server throttles IAM: the next password may be right.
+                Ok(Err(StoreError::Refused(cause))) if matches!(config.password, Password::Provider(_)) => {
+                    let what = "the password was refused".to_owned();
+                    let error = StoreError::Unavailable { what, source: Some(cause) };
+                    if refused {
+                        return Err(error);
+                    }
+                    refused = true;
+                    error
+                }
                 Ok(Err(error)) => return Err(error),
                 Err(_elapsed) => {
                     let what = format!("no answer within {} s", config.connect_timeout.as_secs());

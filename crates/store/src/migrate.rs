@@ -8,6 +8,20 @@ mod embedded {
 /// Whoever holds this lock migrates; the number only has to differ from other advisory locks of the database.
 const MIGRATION_LOCK: i64 = 0x6475_6e6c_696e_0001;
 
+/// Default privileges give every new table to the application's role, this one too. Whoever may write it can make the next
+/// migration be skipped.
+const KEEP_HISTORY: &str = "do $$
+    declare other name;
+    begin
+        for other in
+            select distinct grantee::regrole::name from pg_class, aclexplode(relacl)
+            where oid = 'refinery_schema_history'::regclass and grantee not in (0, relowner) and privilege_type <> 'SELECT'
+        loop
+            execute format('revoke all on refinery_schema_history from %I', other);
+            execute format('grant select on refinery_schema_history to %I', other);
+        end loop;
+    end $$";
+
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
@@ -30,10 +44,14 @@ impl Store {
     /// Brings the schema up to date. Two at once are safe: the second waits, then finds nothing to do.
     pub async fn migrate(&mut self) -> Result<Migrated, StoreError> {
         // The lock belongs to the session: a run that dies gives it back with its connection.
+        // Another run may take long, so the bounds that statements have otherwise do not apply to waiting for it.
+        self.client.batch_execute("set lock_timeout = 0; set statement_timeout = 0").await?;
         self.client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        self.client.batch_execute("reset lock_timeout; reset statement_timeout").await?;
         let result = embedded::migrations::runner().set_target(Target::Latest).run_async(&mut self.client).await;
         self.client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
         let report = result.map_err(StoreError::Migration)?;
+        self.client.batch_execute(KEEP_HISTORY).await?;
         let version: i32 =
             self.client.query_one("select coalesce(max(version), 0) from refinery_schema_history", &[]).await?.get(0);
         Ok(Migrated {

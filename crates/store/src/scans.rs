@@ -207,7 +207,8 @@ pub(crate) async fn insert_jobs(tx: &Transaction<'_>, plan: &Plan) -> Result<(),
     Ok(())
 }
 
-/// Ends the scan if nobody has. Jobs that were still waiting or running get no turn any more.
+/// Ends the scan if nobody has. Jobs that were still waiting or running get no turn any more, and what others brought is not
+/// looked at: no job of an ended scan is without an outcome.
 async fn end_scan(
     tx: &Transaction<'_>,
     tenant: &TenantId,
@@ -229,8 +230,8 @@ async fn end_scan(
         return Ok(false);
     }
     tx.execute(
-        "update jobs set state = 'ended', outcome = 'not_run', ended_at = now()
-         where tenant = $1 and scan_id = $2 and state <> 'ended'",
+        "update jobs set state = 'ended', outcome = 'not_run', ended_at = coalesce(ended_at, now())
+         where tenant = $1 and scan_id = $2 and outcome is null",
         &[&tenant.as_str(), &scan.as_uuid()],
     )
     .await?;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use dunlin_store::{ApplicationRole, DatabaseConfig, Store, StoreError, Tls};
+use dunlin_store::{ApplicationRole, DatabaseConfig, Password, PasswordProvider, Secret, Store, StoreError, Tls};
 use dunlin_testkit::TestDatabase;
 use std::time::Duration;
 
@@ -13,7 +13,15 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
     let first = store.migrate().await.unwrap();
     assert_eq!(
         first.applied,
-        ["V1__scans", "V2__findings", "V3__fail_on", "V4__nothing_to_read", "V5__enforced", "V6__resolved_at"]
+        [
+            "V1__scans",
+            "V2__findings",
+            "V3__fail_on",
+            "V4__nothing_to_read",
+            "V5__enforced",
+            "V6__resolved_at",
+            "V7__latest_scan"
+        ]
     );
     let second = store.migrate().await.unwrap();
     assert_eq!((second.applied.len(), second.version), (0, first.version));
@@ -25,7 +33,7 @@ async fn two_migrations_at_once_are_safe() {
     let (mut one, mut two) = (db.store().await, db.store().await);
     let (a, b) = tokio::join!(one.migrate(), two.migrate());
     let (a, b) = (a.unwrap(), b.unwrap());
-    assert_eq!(a.applied.len() + b.applied.len(), 6, "{a:?} {b:?}");
+    assert_eq!(a.applied.len() + b.applied.len(), 7, "{a:?} {b:?}");
     assert_eq!(a.version, b.version);
 }
 
@@ -105,4 +113,86 @@ async fn a_statement_that_takes_too_long_is_worth_another_try() {
     let mut store = Store::connect(&config).await.unwrap();
     let error = store.register_scan(&dunlin_testkit::fixtures::scan("acme", 1), false).await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_another_one_however_long_it_takes() {
+    let db = TestDatabase::empty().await;
+    let other = db.client().await;
+    other.execute("select pg_advisory_lock(x'64756e6c696e0001'::bigint)", &[]).await.unwrap();
+    let config = DatabaseConfig { statement_timeout: Duration::from_millis(200), ..db.config() };
+    let mut store = Store::connect(&config).await.unwrap();
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        other.execute("select pg_advisory_unlock_all()", &[]).await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(store.migrate(), release);
+    assert!(!migrated.unwrap().applied.is_empty());
+}
+
+/// In AWS the roles are there first, and default privileges give them every table to come.
+#[tokio::test]
+async fn nobody_but_the_owner_writes_the_history_of_migrations() {
+    let db = TestDatabase::empty().await;
+    let client = db.client().await;
+    let role = format!("early_{}", std::process::id());
+    client
+        .batch_execute(&format!(
+            "create role {role};
+             alter default privileges in schema public grant select, insert, update, delete on tables to {role};"
+        ))
+        .await
+        .unwrap();
+    db.store().await.migrate().await.unwrap();
+    let may = async |table: &str, what: &str| -> bool {
+        client.query_one("select has_table_privilege($1, $2, $3)", &[&role, &table, &what]).await.unwrap().get(0)
+    };
+    assert!(may("scans", "insert").await);
+    assert!(may("refinery_schema_history", "select").await);
+    for what in ["insert", "update", "delete"] {
+        assert!(!may("refinery_schema_history", what).await, "{what}");
+    }
+    client.batch_execute(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
+}
+
+/// A server that refuses every password, and says how often it was asked.
+async fn server_that_refuses() -> (u16, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let length = socket.read_u32().await.unwrap() as usize;
+            socket.read_exact(&mut vec![0; length - 4]).await.unwrap();
+            let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed\0\0";
+            socket.write_all(b"E").await.unwrap();
+            socket.write_u32(u32::try_from(fields.len()).unwrap() + 4).await.unwrap();
+            socket.write_all(fields).await.unwrap();
+        }
+    });
+    (port, asked)
+}
+
+struct Rotated;
+
+#[async_trait::async_trait]
+impl PasswordProvider for Rotated {
+    async fn password(&self) -> Result<Secret, dunlin_store::Cause> {
+        Ok(Secret::new("old"))
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_may_have_changed_meanwhile_is_asked_for_again() {
+    let connect = async |password: Password| {
+        let (port, asked) = server_that_refuses().await;
+        let config = DatabaseConfig { password, ..DatabaseConfig::new("127.0.0.1", port, "d", "u") };
+        let error = Store::connect(&config).await.err().unwrap();
+        (error.is_retryable(), asked.load(std::sync::atomic::Ordering::SeqCst))
+    };
+    assert_eq!(connect(Password::Provider(std::sync::Arc::new(Rotated))).await, (true, 2));
+    assert_eq!(connect(Password::Static(Secret::new("x"))).await, (false, 1));
 }

@@ -56,7 +56,8 @@ async fn a_scan_ends_once_and_its_waiting_jobs_end_with_it() {
     assert_eq!(view.reason.as_deref(), Some("the planner failed"));
     assert_eq!(view.warnings, plan.warnings);
     assert_eq!((view.jobs[0].state.as_str(), view.jobs[0].outcome.as_deref()), ("ended", Some("not_run")));
-    assert_eq!((view.jobs[1].state.as_str(), view.jobs[1].outcome.as_deref()), ("ended", None));
+    // Its result is stored, and nobody will look at it for this scan.
+    assert_eq!((view.jobs[1].state.as_str(), view.jobs[1].outcome.as_deref()), ("ended", Some("not_run")));
 
     let before = db.dump().await;
     for other in [ScanState::Cancelled, ScanState::Failed] {
@@ -94,6 +95,23 @@ async fn a_scan_that_never_registered_can_be_ended() {
     let unknown = fixtures::scan("acme", 2);
     assert_eq!(store.end_known_scan(&scan.tenant, unknown.scan_id, ScanState::Failed, None).await.unwrap(), None);
     assert!(store.end_scan(&scan, ScanState::Running, None).await.is_err(), "running is not an end");
+}
+
+#[tokio::test]
+async fn a_job_that_had_ended_before_its_scan_was_cancelled_has_an_outcome() {
+    let db = TestDatabase::new().await;
+    let mut store = db.store().await;
+    let scan = fixtures::scan("acme", 1);
+    let snapshot = fixtures::snapshot(&scan, 1);
+    store.record_plan(&scan, &snapshot, &fixtures::plan(&scan, &snapshot, &["ruff"])).await.unwrap();
+    let ended = JobChange::Step { state: JobState::Ended, compute: Compute::Lambda, attempt: 1 };
+    store.record_job_change(&scan.tenant, scan.scan_id, 0, &ended).await.unwrap();
+    let at = "select ended_at::text from jobs";
+    let before: String = db.client().await.query_one(at, &[]).await.unwrap().get(0);
+    store.end_scan(&scan, ScanState::Cancelled, None).await.unwrap();
+    let job = store.scan(&scan.tenant, scan.scan_id).await.unwrap().unwrap().jobs.remove(0);
+    assert_eq!((job.state.as_str(), job.outcome.as_deref()), ("ended", Some("not_run")));
+    assert_eq!(db.client().await.query_one(at, &[]).await.unwrap().get::<_, String>(0), before);
 }
 
 #[tokio::test]

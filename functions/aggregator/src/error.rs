@@ -16,6 +16,8 @@ pub enum Error {
     DatabaseRejected(#[source] StoreError),
     #[error("storage does not answer")]
     Storage(#[source] CloudError),
+    #[error("storage refused")]
+    StorageRefused(#[source] CloudError),
     #[error("an object stopped in the middle")]
     StorageStream(#[source] std::io::Error),
     #[error("a report cannot be written")]
@@ -32,7 +34,7 @@ impl From<StoreError> for Error {
 
 impl From<CloudError> for Error {
     fn from(error: CloudError) -> Self {
-        Self::Storage(error)
+        if error.is_retryable() { Self::Storage(error) } else { Self::StorageRefused(error) }
     }
 }
 
@@ -49,6 +51,7 @@ impl Named for Error {
             Self::PlanUnreadable(_) => names::PLAN_UNREADABLE,
             Self::DatabaseUnavailable(_) => names::DATABASE_UNAVAILABLE,
             Self::DatabaseRejected(_) => names::DATABASE_REJECTED,
+            Self::StorageRefused(_) => names::STORAGE_REFUSED,
             // A full disk empties with the environment: another try gets a fresh one.
             Self::Storage(_) | Self::StorageStream(_) | Self::Report(_) | Self::Scratch(_) => {
                 names::STORAGE_UNAVAILABLE

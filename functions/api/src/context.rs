@@ -1,4 +1,4 @@
-use dunlin_cloud::{Aws, ObjectStore};
+use dunlin_cloud::{Aws, ObjectStore, Patience};
 use dunlin_contracts::api::AuthDiscovery;
 use dunlin_database::DatabaseSettings;
 use dunlin_runtime::{ConfigError, Env};
@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 /// The gateway gives up after 30 s; a caller is better told to come back than left waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// What is left after that, less a little for the answer. The server gives up then too, instead of working for nobody.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// What the API works with, built once per environment.
 pub struct Context {
@@ -29,9 +31,13 @@ impl Context {
             Some((bucket?, database?, auth))
         })();
         let (bucket, database, auth) = env.finish(built)?;
-        let aws = Aws::from_env(path_style).await;
+        let aws = Aws::with_patience(path_style, Patience::SHORT).await;
         let objects = Arc::new(aws.objects(bucket));
-        let database = DatabaseConfig { connect_timeout: CONNECT_TIMEOUT, ..database.config(aws, "api") };
+        let database = DatabaseConfig {
+            connect_timeout: CONNECT_TIMEOUT,
+            statement_timeout: STATEMENT_TIMEOUT,
+            ..database.config(aws, "api")
+        };
         Ok(Self { objects, database, auth })
     }
 }

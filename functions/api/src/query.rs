@@ -6,7 +6,7 @@ use lambda_http::{Request, RequestExt};
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 const DEFAULT_LIMIT: u32 = 50;
-/// Characters of one parameter.
+/// Characters of one parameter that is no cursor.
 const MAX_TEXT: usize = 1000;
 
 pub struct Query {
@@ -28,6 +28,10 @@ impl Query {
     }
 
     pub fn text(&mut self, name: &str) -> Option<String> {
+        self.text_up_to(name, MAX_TEXT)
+    }
+
+    fn text_up_to(&mut self, name: &str, characters: usize) -> Option<String> {
         let values = self.values.remove(name)?;
         match <[String; 1]>::try_from(values) {
             // Postgres has no text with a zero byte in it.
@@ -35,9 +39,9 @@ impl Query {
                 self.fault(name, "a zero byte is not allowed");
                 None
             }
-            Ok([value]) if value.chars().count() <= MAX_TEXT => Some(value),
+            Ok([value]) if value.chars().count() <= characters => Some(value),
             Ok(_) => {
-                self.fault(name, format!("at most {MAX_TEXT} characters are allowed"));
+                self.fault(name, format!("at most {characters} characters are allowed"));
                 None
             }
             Err(_) => {
@@ -76,7 +80,7 @@ impl Query {
         if !(1..=PageRequest::MAX_LIMIT).contains(&limit) {
             self.fault("limit", format!("1 to {} are allowed", PageRequest::MAX_LIMIT));
         }
-        PageRequest { limit, cursor: self.text("cursor") }
+        PageRequest { limit, cursor: self.text_up_to("cursor", PageRequest::MAX_CURSOR) }
     }
 
     /// Call last: what nobody has read is not a parameter.

@@ -1,4 +1,4 @@
-use dunlin_cloud::{Aws, BatchJobs, ObjectStore, Queue, Secrets, Workflows};
+use dunlin_cloud::{Aws, BatchJobs, ObjectStore, Patience, Queue, Secrets, Workflows};
 use dunlin_egress::AddressPolicy;
 use dunlin_runtime::{ConfigError, Env};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Context {
         let batch_queues = env.list("BATCH_QUEUES");
         let egress_allow = env.optional("EGRESS_ALLOW").unwrap_or_default();
         let (bucket, queue, machine, secrets_prefix) = env.finish((|| Some((bucket?, queue?, machine?, prefix?)))())?;
-        let aws = Aws::from_env(path_style).await;
+        let aws = Aws::with_patience(path_style, Patience::SHORT).await;
         Ok(Self {
             objects: Arc::new(aws.objects(bucket)),
             scans: Arc::new(aws.queue(queue)),

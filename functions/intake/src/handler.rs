@@ -11,7 +11,7 @@ pub async fn handle(context: &Context, request: &Request) -> Response<Body> {
     let trace_id = http::request_trace(request);
     let span = logging::work_span("intake", &trace_id, "");
     async {
-        match route(context, request, &trace_id).await {
+        match http::in_time(request, route(context, request, &trace_id)).await {
             Ok(response) => response,
             Err(problem) => {
                 if problem.status >= 500 {

@@ -5,11 +5,16 @@ use crate::{
     context::Context,
     error::Error,
 };
-use dunlin_contracts::steps::{Delivery, DeliveryOutcome, NotifierInput, NotifierOutput};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use dunlin_contracts::{
+    events::ObjectEvents,
+    steps::{Delivery, DeliveryOutcome, NotifierInput, NotifierOutput},
+};
 use dunlin_core::keys;
 use dunlin_runtime::{
     logging,
     metrics::{self, Unit},
+    sqs::run_batch,
 };
 use serde_json::Value;
 use tracing::Instrument;
@@ -17,28 +22,99 @@ use tracing::Instrument;
 /// The one event there is so far.
 const ENDED: &str = "ended";
 
-pub async fn handle(context: &Context, input: Value) -> Result<NotifierOutput, Error> {
-    let input: NotifierInput = serde_json::from_value(input).map_err(Error::BadInput)?;
+/// Records at once: a receiver that does not answer must not keep those of other organisations waiting.
+const CONCURRENCY: usize = 5;
+
+/// A receiver that was away for all these receives, two hours by the queue's visibility timeout, is given up, as the state
+/// machine gives up after its retries. Only what an operator can mend ends in the dead-letter queue.
+const RECEIVES_OF_A_DELIVERY: u32 = 10;
+
+/// A state of the state machine, or a batch of the `notices` queue.
+pub async fn handle(context: &Context, payload: Value) -> Result<Value, Error> {
+    if payload.get("Records").is_some() {
+        let event: SqsEvent = serde_json::from_value(payload).map_err(Error::BadInput)?;
+        return serde_json::to_value(batch(context, &event).await).map_err(Error::BadInput);
+    }
+    let input: NotifierInput = serde_json::from_value(payload).map_err(Error::BadInput)?;
+    let output = scan_ended(context, &input).await?;
+    serde_json::to_value(output).map_err(Error::BadInput)
+}
+
+async fn scan_ended(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
     let span = logging::work_span("notifier", &input.scan.trace_id, &input.scan.scan_id.to_string());
-    run(context, &input).instrument(span).await
+    run(context, input).instrument(span).await
+}
+
+async fn batch(context: &Context, event: &SqsEvent) -> SqsBatchResponse {
+    run_batch(event, CONCURRENCY, |record| async move {
+        for key in ended_keys(record)? {
+            let input = read(context, &key).await?;
+            match scan_ended(context, &input).await {
+                Err(Error::Delivery(why)) if receives(record) >= RECEIVES_OF_A_DELIVERY => {
+                    tracing::warn!(scan.id = %input.scan.scan_id, tenant = %input.scan.tenant, error.message = why, "given up");
+                }
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The objects that an event of S3 is about. None: the message by which S3 makes sure that it may send.
+fn ended_keys(record: &SqsMessage) -> Result<Vec<String>, Error> {
+    let body = record.body.as_deref().unwrap_or_default();
+    let event: ObjectEvents = serde_json::from_str(body).map_err(Error::BadInput)?;
+    if event.records.is_empty() && event.event.is_none() {
+        return Err(Error::NotEnded("the message is about no object".to_owned()));
+    }
+    let keys: Vec<String> = event.records.iter().filter_map(|record| decoded(&record.s3.object.key)).collect();
+    match keys.iter().find(|key| !key.starts_with(keys::ENDED)) {
+        Some(other) => Err(Error::NotEnded(format!("{other:?} says nothing of the end of a scan"))),
+        None => Ok(keys),
+    }
+}
+
+/// S3 encodes keys as values of a query string are.
+fn decoded(key: &str) -> Option<String> {
+    let pair = format!("key={}", key.replace('&', "%26"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+}
+
+async fn read(context: &Context, key: &str) -> Result<NotifierInput, Error> {
+    let body = context.objects.get(key).await?;
+    let body = body.ok_or_else(|| Error::NotEnded(format!("there is no {key}")))?;
+    serde_json::from_slice(&body).map_err(Error::BadInput)
+}
+
+fn receives(record: &SqsMessage) -> u32 {
+    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 async fn run(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
     let mut deliveries = Vec::new();
     let mut again = Vec::new();
+    let mut storage = None;
     for channel in &context.channels {
-        match deliver(context, channel.as_ref(), input).await? {
-            Ok(delivery) => {
+        match deliver(context, channel.as_ref(), input).await {
+            Ok(Ok(delivery)) => {
                 tracing::info!(channel = %delivery.channel, outcome = ?delivery.outcome, error = delivery.error, "channel done");
                 deliveries.push(delivery);
             }
-            Err(message) => again.push(format!("{}: {message}", channel.name())),
+            Ok(Err(message)) => again.push(format!("{}: {message}", channel.name())),
+            Err(error) => storage = Some(error),
         }
+    }
+    // Counted here, so that a channel that is told now is counted although another one needs another try.
+    if deliveries.iter().any(|delivery| delivery.outcome == DeliveryOutcome::Delivered) {
+        metrics::emit("ScansNotified", Unit::Count, 1.0, &[("outcome", input.state.as_str())]);
+    }
+    if let Some(error) = storage {
+        return Err(error);
     }
     if !again.is_empty() {
         return Err(Error::Delivery(again.join("; ")));
     }
-    metrics::emit("ScansNotified", Unit::Count, 1.0, &[("outcome", input.state.as_str())]);
     Ok(NotifierOutput { deliveries })
 }
 
@@ -50,13 +126,13 @@ async fn deliver(
 ) -> Result<Result<Delivery, String>, Error> {
     let done = |outcome, error| Ok(Ok(Delivery { channel: channel.name().to_owned(), outcome, error }));
     let marker = keys::notification(&input.scan.tenant, input.scan.scan_id, channel.name(), ENDED);
-    if context.objects.head(&marker).await.map_err(Error::Storage)?.is_some() {
+    if context.objects.head(&marker).await?.is_some() {
         return done(DeliveryOutcome::AlreadyDelivered, None);
     }
     match channel.scan_ended(input).await {
         Ok(Sent::NotConfigured) => done(DeliveryOutcome::NotConfigured, None),
         Ok(Sent::Delivered) => {
-            context.objects.put(&marker, "{}".into(), "application/json").await.map_err(Error::Storage)?;
+            context.objects.put(&marker, "{}".into(), "application/json").await?;
             done(DeliveryOutcome::Delivered, None)
         }
         Err(Failure::ForGood(message)) => done(DeliveryOutcome::Failed, Some(message)),

@@ -26,9 +26,10 @@ impl Named for Error {
     fn name(&self) -> &'static str {
         match self {
             Self::BadInput(_) => names::BAD_INPUT,
-            Self::SnapshotUnreadable(_) | Self::StorageRefused(_) => names::SNAPSHOT_UNREADABLE,
+            Self::SnapshotUnreadable(_) => names::SNAPSHOT_UNREADABLE,
             Self::NothingToScan(_) => names::NOTHING_TO_SCAN,
             Self::Storage(_) => names::STORAGE_UNAVAILABLE,
+            Self::StorageRefused(_) => names::STORAGE_REFUSED,
         }
     }
 }

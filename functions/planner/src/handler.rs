@@ -73,7 +73,7 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
     let plan_key = keys::plan(&plan.tenant, plan.scan_id);
     put_json(context, &plan_key, &plan).await?;
     let history_key = keys::plan_history(&plan.tenant, plan.repository_id);
-    put_json(context, &history_key, &History::of(&plan.jobs)).await?;
+    put_json(context, &history_key, &history.with(&plan.jobs)).await?;
     let planned = plan.jobs.len() as u32;
     let cached = planned - items.len() as u32;
     tracing::info!(jobs.planned = planned, jobs.cached = cached, files = files.len(), "scan planned");
@@ -142,7 +142,7 @@ async fn compute(
         return Ok(draft.compute);
     }
     let objects = context.objects.as_ref();
-    Ok(match history.seconds(objects, &input.scan.tenant, &draft.engine.name, draft.bytes).await? {
+    Ok(match history.seconds(objects, &input.scan.tenant, draft.engine, draft.bytes).await? {
         None => draft.compute,
         Some(seconds) if seconds < context.settings.lambda_threshold_seconds => Compute::Lambda,
         Some(_) => Compute::Batch,

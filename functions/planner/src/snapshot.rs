@@ -1,13 +1,13 @@
 //! Reads of a snapshot what a plan needs: the manifest, the list of files, and the owner's `.dunlin.toml`.
 
 use crate::error::Error;
-use dunlin_cloud::{ObjectReader, ObjectStore};
+use dunlin_cloud::{CloudError, Kind, ObjectReader, ObjectStore};
 use dunlin_core::{
     keys,
     manifest::{SnapshotFile, SnapshotManifest},
     owner_config,
 };
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use tokio_util::io::SyncIoBridge;
 
 pub async fn manifest(objects: &dyn ObjectStore, prefix: &str) -> Result<SnapshotManifest, Error> {
@@ -19,13 +19,11 @@ pub async fn manifest(objects: &dyn ObjectStore, prefix: &str) -> Result<Snapsho
 /// All files, ordered by path.
 pub async fn files(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<SnapshotFile>, Error> {
     let key = keys::snapshot_files(prefix);
-    let reader = open(objects, &key).await?;
-    blocking(reader, move |reader| {
-        let lines = BufReader::new(zstd::Decoder::new(reader)?).lines();
-        lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<std::io::Result<Vec<SnapshotFile>>>()
+    read(objects, &key, |source| {
+        let lines = dunlin_snapshot::read_files_list(source, dunlin_snapshot::Limits::default().files)?;
+        Ok(lines.collect::<Result<_, _>>()?)
     })
     .await
-    .map_err(|e| Error::SnapshotUnreadable(format!("{key}: {e}")))
 }
 
 /// The text of `.dunlin.toml`. The archive is ordered by path, and dots come before letters: only its beginning is read.
@@ -35,9 +33,8 @@ pub async fn owner_config(
     manifest: &SnapshotManifest,
 ) -> Result<String, Error> {
     let key = keys::snapshot_archive(prefix, &manifest.archive_sha256);
-    let reader = open(objects, &key).await?;
-    let found = blocking(reader, |reader| {
-        let mut archive = tar::Archive::new(zstd::Decoder::new(reader)?);
+    let found = read(objects, &key, |source| {
+        let mut archive = tar::Archive::new(zstd::Decoder::new(source)?);
         for entry in archive.entries()? {
             let entry = entry?;
             if *entry.path_bytes() == *owner_config::PATH.as_bytes() {
@@ -49,24 +46,47 @@ pub async fn owner_config(
         }
         Ok(None)
     })
-    .await
-    .map_err(|e| Error::SnapshotUnreadable(format!("{key}: {e}")))?;
+    .await?;
     found.ok_or_else(|| Error::SnapshotUnreadable(format!("{key} lacks {}, which its list has", owner_config::PATH)))
 }
 
-async fn open(objects: &dyn ObjectStore, key: &str) -> Result<ObjectReader, Error> {
-    match objects.get_stream(key).await? {
-        Some((_, reader)) => Ok(reader),
-        None => Err(Error::SnapshotUnreadable(format!("there is no {key}"))),
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads an object on a thread of its own: decompression is no work for the reactor. An object that is not what it should be will be
+/// the same the next time; a stream that broke off is storage's fault, whatever the reader made of it.
+async fn read<T, F>(objects: &dyn ObjectStore, key: &str, read: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Source) -> Result<T, Cause> + Send + 'static,
+{
+    let Some((_, reader)) = objects.get_stream(key).await? else {
+        return Err(Error::SnapshotUnreadable(format!("there is no {key}")));
+    };
+    let mut source = Source { inner: SyncIoBridge::new(reader), failed: None };
+    let unreadable = |what: &dyn std::fmt::Display| Error::SnapshotUnreadable(format!("{key}: {what}"));
+    let (result, failed) = tokio::task::spawn_blocking(move || (read(&mut source), source.failed))
+        .await
+        .map_err(|panicked| unreadable(&panicked))?;
+    match failed {
+        Some(what) => Err(Error::Storage(CloudError::new("s3:GetObject", Kind::Unavailable, what))),
+        None => result.map_err(|what| unreadable(&what)),
     }
 }
 
-/// Decompression is work for a thread of its own, not for the reactor.
-async fn blocking<T, F>(reader: ObjectReader, read: F) -> std::io::Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce(SyncIoBridge<ObjectReader>) -> std::io::Result<T> + Send + 'static,
-{
-    let bridge = SyncIoBridge::new(reader);
-    tokio::task::spawn_blocking(move || read(bridge)).await.map_err(std::io::Error::other)?
+/// Remembers an error of the stream itself, which decompressors and archives pass on as their own.
+struct Source {
+    inner: SyncIoBridge<ObjectReader>,
+    failed: Option<String>,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer);
+        if let Err(error) = &read
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            self.failed = Some(error.to_string());
+        }
+        read
+    }
 }

@@ -9,10 +9,14 @@ pub enum Error {
     BadInput(String),
     #[error("the database is not available")]
     DatabaseUnavailable(#[source] StoreError),
+    #[error("the database does not answer in time")]
+    OutOfTime,
     #[error("the database refused")]
     DatabaseRejected(#[source] StoreError),
     #[error("storage does not answer")]
     Storage(#[source] CloudError),
+    #[error("storage refused")]
+    StorageRefused(#[source] CloudError),
 }
 
 impl From<StoreError> for Error {
@@ -27,7 +31,7 @@ impl From<StoreError> for Error {
 
 impl From<CloudError> for Error {
     fn from(error: CloudError) -> Self {
-        Self::Storage(error)
+        if error.is_retryable() { Self::Storage(error) } else { Self::StorageRefused(error) }
     }
 }
 
@@ -35,9 +39,10 @@ impl Named for Error {
     fn name(&self) -> &'static str {
         match self {
             Self::BadInput(_) => names::BAD_INPUT,
-            Self::DatabaseUnavailable(_) => names::DATABASE_UNAVAILABLE,
+            Self::DatabaseUnavailable(_) | Self::OutOfTime => names::DATABASE_UNAVAILABLE,
             Self::DatabaseRejected(_) => names::DATABASE_REJECTED,
             Self::Storage(_) => names::STORAGE_UNAVAILABLE,
+            Self::StorageRefused(_) => names::STORAGE_REFUSED,
         }
     }
 }

@@ -8,18 +8,28 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use dunlin_contracts::{
     VERSION,
     plan::Plan,
-    steps::{RecorderInput, RecorderOutput, ScanMessage, SnapshotRef},
+    steps::{NotifierInput, RecorderInput, RecorderOutput, ScanMessage, SnapshotRef, StepError},
 };
 use dunlin_core::{ScanId, TenantId, keys, scan::ScanState};
 use dunlin_runtime::{
-    logging,
+    deadline, logging,
     metrics::{self, Unit},
     sqs::{RecordFailure, run_batch},
 };
 use dunlin_store::{Ending, JobEventOutcome, Store};
 use serde_json::Value;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tracing::Instrument;
+
+/// What is kept of an invocation's time to say that the rest of it was not enough.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// [`handle`] with an end of its own: waiting for the database and for its answer may take longer than the function has, and a
+/// function that is killed says nothing the state machine would wait an hour for.
+pub async fn handle_before(context: &Context, payload: Value, deadline: SystemTime) -> Result<Value, Error> {
+    deadline::before(deadline, RESERVE, handle(context, payload)).await.unwrap_or(Err(Error::OutOfTime))
+}
 
 /// A state of the state machine, or a batch of the `recordings` queue.
 pub async fn handle(context: &Context, payload: Value) -> Result<Value, Error> {
@@ -186,8 +196,49 @@ async fn end_scan(
         Some(message) => Some(store.end_scan(message, state, reason).await?),
         None => store.end_known_scan(&tenant, scan, state, reason).await?,
     };
-    ending.map(told);
+    match ending.map(told) {
+        Some(ending) if !told_by_the_state_machine(&end.status, ending.state) => {
+            hand_to_notifier(context, store, &tenant, scan, message, ending.state, end).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only an execution that went through told the receivers for certain. One that failed may have, and may have failed on the way
+/// there: the notifier's marker knows.
+fn told_by_the_state_machine(status: &str, state: ScanState) -> bool {
+    status == "SUCCEEDED" && matches!(state, ScanState::Complete | ScanState::Partial)
+}
+
+/// Writes down how the scan ended; the new object is the notifier's event. This function cannot call it: it sits in a network
+/// that leads to the database and to S3 only. The first writer wins, and an event that comes again finds the object there, so
+/// this is also done when it was not this event that ended the scan: the one that did may have died before it got here.
+async fn hand_to_notifier(
+    context: &Context,
+    store: &Store,
+    tenant: &TenantId,
+    scan: ScanId,
+    message: Option<&ScanMessage>,
+    state: ScanState,
+    end: &ExecutionEnd,
+) -> Result<(), Error> {
+    let message = match message {
+        Some(message) => message.clone(),
+        None => read_accepted(context, tenant, scan).await?,
+    };
+    let summary = store.scan(tenant, scan).await?.and_then(|view| view.summary);
+    let error = end.error.clone().filter(|_| state == ScanState::Failed);
+    let error = error.map(|name| StepError { name, cause: end.cause.clone().unwrap_or_default() });
+    let input = NotifierInput { scan: message, state, summary, error };
+    let text = serde_json::to_vec(&input).map_err(|e| Error::BadInput(e.to_string()))?;
+    context.objects.put_new(&keys::ended(tenant, scan), text.into(), "application/json").await?;
     Ok(())
+}
+
+async fn read_accepted(context: &Context, tenant: &TenantId, scan: ScanId) -> Result<ScanMessage, Error> {
+    let key = keys::accepted(tenant, scan);
+    let body = context.objects.get(&key).await?.ok_or_else(|| Error::BadInput(format!("there is no {key}")))?;
+    serde_json::from_slice(&body).map_err(|e| Error::BadInput(format!("{key}: {e}")))
 }
 
 #[cfg(test)]

@@ -45,6 +45,13 @@ impl World {
         self.db.store().await.scan(&scan.tenant, scan.scan_id).await.unwrap().unwrap()
     }
 
+    /// What `ended/` says of the sample scan.
+    async fn handed_to_notifier(&self) -> Option<NotifierInput> {
+        let scan = sample_scan();
+        let body = self.objects.get(&keys::ended(&scan.tenant, scan.scan_id)).await.unwrap()?;
+        Some(serde_json::from_slice(&body).unwrap())
+    }
+
     /// Sends the same event twice: the second time, nothing may change.
     async fn send_twice(&self, payload: Value) -> Value {
         let first = self.send(payload.clone()).await;
@@ -179,8 +186,59 @@ async fn an_event_without_the_input_ends_a_scan_that_is_known_and_waits_for_one_
     let failed = world.send(event.clone()).await;
     assert_eq!(failed["batchItemFailures"][0]["itemIdentifier"], "m-1");
     world.send(sample("register.json")).await;
+    let scan = sample_scan();
+    world.put(&keys::accepted(&scan.tenant, scan.scan_id), &scan).await;
     assert_eq!(world.send_twice(event).await, nothing_failed());
     assert_eq!(world.view().await.status, "failed");
+    assert_eq!(world.handed_to_notifier().await.unwrap().scan, scan);
+}
+
+#[tokio::test]
+async fn whoever_is_cancelled_timed_out_or_failed_is_told_so_through_the_notifier() {
+    let scan = sample_scan();
+    for (status, cancelled, state) in [
+        ("ABORTED", true, ScanState::Cancelled),
+        ("ABORTED", false, ScanState::Failed),
+        ("TIMED_OUT", false, ScanState::Failed),
+        ("FAILED", false, ScanState::Failed),
+        ("SUCCEEDED", false, ScanState::Failed),
+    ] {
+        let world = World::new().await;
+        if cancelled {
+            world.put(&keys::cancelled(&scan.tenant, scan.scan_id), &json!({})).await;
+        }
+        let event = changed("execution-failed.json", |detail| detail["status"] = json!(status));
+        // The first time, it dies between the scan's end and the word about it.
+        world.objects.make_unavailable(Some("ended/"));
+        assert_eq!(world.send(event.clone()).await["batchItemFailures"].as_array().unwrap().len(), 1, "{status}");
+        assert_eq!(world.view().await.status, state.as_str(), "{status}");
+        world.objects.make_unavailable(None);
+        assert_eq!(world.send(event).await, nothing_failed(), "{status}");
+        let told = world.handed_to_notifier().await.unwrap();
+        assert_eq!((told.state, told.scan), (state, scan.clone()), "{status}");
+        assert_eq!(told.error.is_some(), state == ScanState::Failed, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_scan_that_was_cancelled_before_it_began_is_told_of_when_its_execution_is_over() {
+    let world = World::new().await;
+    let scan = sample_scan();
+    world.put(&keys::cancelled(&scan.tenant, scan.scan_id), &json!({})).await;
+    world.send(sample("register.json")).await;
+    assert_eq!(world.handed_to_notifier().await, None);
+    world.send_twice(changed("execution-failed.json", |detail| detail["status"] = json!("SUCCEEDED"))).await;
+    assert_eq!(world.handed_to_notifier().await.unwrap().state, ScanState::Cancelled);
+}
+
+#[test]
+fn what_the_state_machine_told_is_not_told_again() {
+    for state in [ScanState::Complete, ScanState::Partial] {
+        assert!(told_by_the_state_machine("SUCCEEDED", state));
+        assert!(!told_by_the_state_machine("ABORTED", state), "stopped on the way to the receivers");
+    }
+    assert!(!told_by_the_state_machine("SUCCEEDED", ScanState::Cancelled));
+    assert!(!told_by_the_state_machine("FAILED", ScanState::Failed));
 }
 
 #[tokio::test]
@@ -211,6 +269,18 @@ async fn events_of_somebody_else_need_no_database() {
 }
 
 #[tokio::test]
+async fn a_database_that_hangs_is_told_of_before_the_function_is_killed() {
+    // It accepts connections and says nothing.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let database = DatabaseConfig::new("127.0.0.1", listener.local_addr().unwrap().port(), "d", "u");
+    let context = Context { objects: Arc::new(MemoryObjects::default()), database };
+    let deadline = SystemTime::now() + RESERVE + Duration::from_millis(200);
+    let error = handle_before(&context, sample("register.json"), deadline).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.DatabaseUnavailable");
+    assert!(SystemTime::now() < deadline, "it was told too late");
+}
+
+#[tokio::test]
 async fn while_storage_is_away_a_cancellation_is_not_mistaken() {
     let world = World::new().await;
     world.objects.make_unavailable(Some("cancelled/"));
@@ -218,6 +288,11 @@ async fn while_storage_is_away_a_cancellation_is_not_mistaken() {
     assert_eq!(error.name(), "Recorder.StorageUnavailable");
     let response = world.send(sample("execution-aborted.json")).await;
     assert_eq!(response["batchItemFailures"].as_array().unwrap().len(), 1);
+    // A role without the permission is not mended by waiting.
+    world.objects.make_unavailable(None);
+    world.objects.deny(Some("cancelled/"));
+    let error = handle(&world.context, sample("register.json")).await.unwrap_err();
+    assert_eq!(error.name(), "Recorder.StorageRefused");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let context = context::Context::from_env().await?;
     let context = &context;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
-        handler::handle(context, event.payload).await.map_err(|e| diagnostic(&e))
+        handler::handle_before(context, event.payload, event.context.deadline()).await.map_err(|e| diagnostic(&e))
     }))
     .await
 }

@@ -37,8 +37,10 @@ pub enum Error {
     Unavailable(String),
     #[error("there is no room or no access for temporary files")]
     Scratch(#[source] io::Error),
-    #[error("storage does not answer, or refuses")]
+    #[error("storage does not answer")]
     Storage(#[source] CloudError),
+    #[error("storage refused")]
+    StorageRefused(#[source] CloudError),
 }
 
 impl Error {
@@ -62,7 +64,7 @@ impl Error {
 
 impl From<CloudError> for Error {
     fn from(error: CloudError) -> Self {
-        Self::Storage(error)
+        if error.is_retryable() { Self::Storage(error) } else { Self::StorageRefused(error) }
     }
 }
 
@@ -88,6 +90,7 @@ impl Named for Error {
             Self::Empty => names::EMPTY,
             Self::UploadMissing => names::UPLOAD_MISSING,
             Self::Unavailable(_) | Self::Scratch(_) | Self::Storage(_) => names::UNAVAILABLE,
+            Self::StorageRefused(_) => names::STORAGE_REFUSED,
         }
     }
 }

@@ -212,6 +212,31 @@ async fn a_webhook_hears_of_the_end_once_signed_and_with_the_same_trace() -> Res
     Ok(())
 }
 
+/// Its state machine was stopped and tells nobody.
+#[tokio::test]
+async fn a_webhook_hears_of_a_scan_that_was_cancelled() -> Result<()> {
+    let api = Api::other().await?;
+    let receiver = Receiver::start().await?;
+    let url = format!("http://127.0.0.1:{}/hook", receiver.port);
+    let created = api.send(Method::PUT, "/v1/webhook", Some(json!({ "url": url })), &[]).await?;
+    ensure!(created.status == 200, "{}", created.body);
+    let config = "engines = [\"ruff\"]\n[engine.ruff]\ncompute = \"batch\"\n";
+    let target = api.upload("webhook cancelled", &[(".dunlin.toml", config), ("app.py", &weak_python(1))]).await?;
+    let id = api.scan(target, None).await?;
+    let answer = api.send(Method::DELETE, &format!("/v1/scans/{id}"), None, &[]).await?;
+    ensure!(answer.status == 202, "{}", answer.body);
+    let told = wait::until("the webhook", Duration::from_secs(60), async || {
+        Ok(receiver.received().into_iter().find(|r| r.body.contains(&id)))
+    })
+    .await;
+    api.send(Method::DELETE, "/v1/webhook", None, &[]).await?;
+    let event: Value = serde_json::from_str(&told?.body)?;
+    ensure!(event["data"]["status"] == "cancelled", "{event}");
+    ensure!(api.read(&id).await?.status == "cancelled", "told before it was so");
+    ensure!(receiver.received().len() == 1, "told more than once");
+    Ok(())
+}
+
 #[tokio::test]
 async fn one_trace_is_followed_from_the_request_into_jobs_on_lambda_and_on_batch() -> Result<()> {
     let api = Api::demo().await?;

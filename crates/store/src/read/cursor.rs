@@ -14,7 +14,8 @@ pub(super) enum Cursor {
     Repositories { name: String },
 }
 
-const MAX_LENGTH: usize = 8 * 1024;
+/// A path has up to 3,500 bytes, base64 makes a third more of it, and the gateway takes URLs of 10 KiB.
+pub(super) const MAX_LENGTH: usize = 8 * 1024;
 
 impl Cursor {
     pub fn encode(&self) -> String {

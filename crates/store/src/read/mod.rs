@@ -23,6 +23,8 @@ pub struct PageRequest {
 
 impl PageRequest {
     pub const MAX_LIMIT: u32 = 200;
+    /// Bytes of the longest cursor.
+    pub const MAX_CURSOR: usize = cursor::MAX_LENGTH;
 
     pub fn first(limit: u32) -> Self {
         Self { limit, cursor: None }

@@ -146,3 +146,17 @@ async fn while_the_database_is_down_the_caller_is_told_to_come_back_and_health_i
     assert_eq!((status, body["type"].as_str().unwrap()), (503, "https://dunlin.dev/problems/unavailable"));
     assert_eq!(ask(&bench, "/v1/health", "", "demo").await.0, 200);
 }
+
+/// The store's cursor holds the path of the last finding, which may be long.
+#[tokio::test]
+async fn a_cursor_may_be_as_long_as_the_store_makes_it() {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let bench = bench().await;
+    let scan = registered(&bench).await;
+    let place = json!({ "k": "path", "p": "a/".repeat(1_700), "l": 1, "id": uuid::Uuid::nil() });
+    let query = format!("sort=path&cursor={}", URL_SAFE_NO_PAD.encode(place.to_string()));
+    let (status, body, _) = ask(&bench, &format!("/v1/scans/{}/findings", scan.scan_id), &query, "demo").await;
+    assert_eq!(status, 200, "{body}");
+    let (status, body, _) = ask(&bench, "/v1/scans", &format!("cursor={}", "A".repeat(9_000)), "demo").await;
+    assert_eq!((status, body["errors"][0]["field"].as_str().unwrap()), (400, "?cursor"));
+}

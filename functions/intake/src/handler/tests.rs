@@ -116,8 +116,12 @@ async fn what_is_wrong_is_named_and_nothing_is_accepted() {
 async fn when_storage_is_down_the_caller_is_told_to_come_back() {
     let bench = bench();
     bench.objects.make_unavailable(Some("accepted/"));
-    let (status, _, _) = send(&bench, &event("create-scan.json")).await;
+    let (status, problem, _) = send(&bench, &event("create-scan.json")).await;
     assert_eq!((status, bench.queue.sent().len()), (503, 0));
+    let detail = |problem: &Value| problem["detail"].as_str().unwrap().to_owned();
+    assert!(detail(&problem).ends_with("try again with the same Idempotency-Key"), "{problem}");
+    let (status, problem, _) = send(&bench, &event("cancel-scan.json")).await;
+    assert_eq!((status, detail(&problem).ends_with("try again")), (503, true), "a cancellation has no key: {problem}");
     bench.objects.make_unavailable(None);
     assert_eq!(send(&bench, &event("create-scan.json")).await.0, 202);
 }

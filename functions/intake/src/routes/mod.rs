@@ -15,7 +15,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 pub fn failed(error: &CloudError) -> Problem {
     tracing::error!(error.call = error.call, error.message = %error, "a call to aws failed");
     if error.is_retryable() {
-        Problem::unavailable("a service that is needed does not answer; try again with the same Idempotency-Key")
+        Problem::unavailable("a service that is needed does not answer; try again")
     } else {
         Problem::internal()
     }

@@ -2,7 +2,7 @@
 
 use super::{MAX_BODY_BYTES, failed};
 use crate::{context::Context, validate};
-use dunlin_cloud::{PutOutcome, WorkflowState};
+use dunlin_cloud::{CloudError, PutOutcome, WorkflowState};
 use dunlin_contracts::{
     VERSION,
     api::{ScanAccepted, ScanRequest},
@@ -44,19 +44,25 @@ pub async fn create(
         accepted_at: now,
         trace_id: trace_id.to_owned(),
     };
-    let (message, text) = write_down(context, message).await?;
-    context.scans.send(&text, message.tenant.as_str(), &message.trace_id).await.map_err(|e| failed(&e))?;
-    metrics::emit("ScansAccepted", Unit::Count, 1.0, &[]);
-    tracing::info!(scan.id = %message.scan_id, tenant = %message.tenant, repository.id = %message.repository_id, "scan accepted");
+    let (message, outcome) = write_down(context, message).await?;
+    let text = serde_json::to_string(&message).map_err(|_| Problem::internal())?;
+    context.scans.send(&text, message.tenant.as_str(), &message.trace_id).await.map_err(|e| not_accepted(&e))?;
+    // The same request again is the same scan, and is not one more.
+    let replay = outcome == PutOutcome::Exists;
+    if !replay {
+        metrics::emit("ScansAccepted", Unit::Count, 1.0, &[]);
+    }
+    tracing::info!(scan.id = %message.scan_id, tenant = %message.tenant, repository.id = %message.repository_id, replay, "scan accepted");
     Ok(accepted(&message, "accepted"))
 }
 
 /// Keeps the first request of an id. The same request again is the same scan; another one under the same key is refused.
-async fn write_down(context: &Context, message: ScanMessage) -> Result<(ScanMessage, String), Problem> {
+async fn write_down(context: &Context, message: ScanMessage) -> Result<(ScanMessage, PutOutcome), Problem> {
     let key = keys::accepted(&message.tenant, message.scan_id);
     let text = serde_json::to_string(&message).map_err(|_| Problem::internal())?;
-    match context.objects.put_new(&key, text.clone().into(), "application/json").await.map_err(|e| failed(&e))? {
-        PutOutcome::Created => Ok((message, text)),
+    let outcome = context.objects.put_new(&key, text.into(), "application/json").await.map_err(|e| not_accepted(&e))?;
+    match outcome {
+        PutOutcome::Created => Ok((message, outcome)),
         PutOutcome::Exists => {
             let first = read_accepted(context, &key).await?.ok_or_else(Problem::internal)?;
             if first.request != message.request {
@@ -67,10 +73,18 @@ async fn write_down(context: &Context, message: ScanMessage) -> Result<(ScanMess
                     format!("the key belongs to scan {}, which was asked for with another body", first.scan_id),
                 ));
             }
-            let text = serde_json::to_string(&first).map_err(|_| Problem::internal())?;
-            Ok((first, text))
+            Ok((first, outcome))
         }
     }
+}
+
+/// [`failed`], for a request that can be sent again without becoming a second scan.
+fn not_accepted(error: &CloudError) -> Problem {
+    let mut problem = failed(error);
+    if error.is_retryable() {
+        problem.detail.push_str(" with the same Idempotency-Key");
+    }
+    problem
 }
 
 async fn read_accepted(context: &Context, key: &str) -> Result<Option<ScanMessage>, Problem> {

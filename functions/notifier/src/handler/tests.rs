@@ -60,8 +60,73 @@ async fn context(url: Option<String>, allow: &str) -> (Context, Arc<MemoryObject
     (Context { objects: objects.clone(), channels: vec![Box::new(webhook)] }, objects)
 }
 
-fn outcome(result: &Result<NotifierOutput, Error>) -> DeliveryOutcome {
-    result.as_ref().unwrap().deliveries[0].outcome
+fn outcome(result: &Result<Value, Error>) -> DeliveryOutcome {
+    let output: NotifierOutput = serde_json::from_value(result.as_ref().unwrap().clone()).unwrap();
+    output.deliveries[0].outcome
+}
+
+/// An event of S3 about the object that `recorder` writes, as the queue delivers it for the `receives`th time.
+fn notice(receives: u32) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/notifier/ended-object.json");
+    let mut event: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = receives.to_string().into();
+    event
+}
+
+async fn put_ended(objects: &MemoryObjects) {
+    let input: NotifierInput = serde_json::from_value(sample()).unwrap();
+    let key = keys::ended(&input.scan.tenant, input.scan.scan_id);
+    objects.put(&key, sample().to_string().into(), "application/json").await.unwrap();
+}
+
+fn failures(result: &Result<Value, Error>) -> usize {
+    result.as_ref().unwrap()["batchItemFailures"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn a_new_object_about_an_end_is_told_once() {
+    let (port, mut requests) = receiver(&[204, 204]).await;
+    let (context, objects) = context(Some(format!("http://127.0.0.1:{port}/hook")), "127.0.0.1").await;
+    assert_eq!(failures(&handle(&context, notice(1)).await), 1, "an object that is missing must not be forgotten");
+    put_ended(&objects).await;
+    assert_eq!(failures(&handle(&context, notice(1)).await), 0);
+    assert!(requests.recv().await.unwrap().contains("\"status\":\"complete\""));
+    // Slashes too, should S3 ever encode them.
+    let mut encoded = notice(1);
+    let body = encoded["Records"][0]["body"].as_str().unwrap().replace("ended/demo/", "ended%2Fdemo%2F");
+    encoded["Records"][0]["body"] = body.into();
+    assert_eq!(failures(&handle(&context, encoded).await), 0);
+    // The state machine may have been there first, or S3 says it twice.
+    assert_eq!(failures(&handle(&context, notice(2)).await), 0);
+    assert_eq!(outcome(&handle(&context, sample()).await), DeliveryOutcome::AlreadyDelivered);
+    assert!(requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_receiver_that_stays_away_does_not_end_in_the_dead_letter_queue() {
+    let (port, _requests) = receiver(&[503, 503]).await;
+    let (context, objects) = context(Some(format!("http://127.0.0.1:{port}/hook")), "127.0.0.1").await;
+    put_ended(&objects).await;
+    assert_eq!(failures(&handle(&context, notice(RECEIVES_OF_A_DELIVERY - 1)).await), 1);
+    assert_eq!(failures(&handle(&context, notice(RECEIVES_OF_A_DELIVERY)).await), 0);
+    // Storage that is away is another matter.
+    objects.make_unavailable(Some("notifications/"));
+    assert_eq!(failures(&handle(&context, notice(RECEIVES_OF_A_DELIVERY)).await), 1);
+}
+
+#[tokio::test]
+async fn messages_about_anything_else_fail_and_the_test_of_s3_does_not() {
+    let (context, _) = context(None, "").await;
+    let with = |body: &str| {
+        let mut event = notice(1);
+        event["Records"][0]["body"] = body.into();
+        event
+    };
+    let test = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-11-20T09:30:00.000Z","Bucket":"b","RequestId":"r","HostId":"h"}"#;
+    assert_eq!(failures(&handle(&context, with(test)).await), 0);
+    for bad in ["", "{}", "[]", r#"{"Records":[{"s3":{"object":{"key":"plans/demo/x/plan.json"}}}]}"#] {
+        assert_eq!(failures(&handle(&context, with(bad)).await), 1, "{bad}");
+    }
 }
 
 #[tokio::test]
@@ -131,4 +196,31 @@ async fn while_storage_is_down_nothing_is_told() {
     assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageUnavailable");
     assert!(requests.try_recv().is_err());
     let _ = objects.get("x").await;
+}
+
+/// A channel that always delivers.
+struct Other;
+
+#[async_trait::async_trait]
+impl Channel for Other {
+    fn name(&self) -> &'static str {
+        "other"
+    }
+    async fn scan_ended(&self, _: &NotifierInput) -> Result<Sent, Failure> {
+        Ok(Sent::Delivered)
+    }
+}
+
+#[tokio::test]
+async fn storage_that_fails_for_one_channel_keeps_no_other_from_its_turn() {
+    let (mut context, objects) = context(None, "").await;
+    context.channels.push(Box::new(Other));
+    let input: NotifierInput = serde_json::from_value(sample()).unwrap();
+    let marker = |channel| keys::notification(&input.scan.tenant, input.scan.scan_id, channel, ENDED);
+    objects.make_unavailable(Some(&marker("webhook")));
+    assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageUnavailable");
+    assert_eq!(objects.keys(), [marker("other")]);
+    objects.make_unavailable(None);
+    objects.deny(Some("notifications/"));
+    assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageRefused");
 }

@@ -185,4 +185,28 @@ async fn what_an_engine_took_before_decides_where_it_runs() {
         bench.objects.put(&key, other.objects.get(&key).await.unwrap().unwrap(), "").await.unwrap();
     }
     assert_eq!(compute(&bench).await, Some(Compute::Batch), "500 s are over the threshold");
+    // The plan is in the history now, without a result: the one before still tells.
+    assert_eq!(compute(&bench).await, Some(Compute::Batch), "planned twice, decided twice the same");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_storage_and_worth_another_try() {
+    let bench = bench(&[(".dunlin.toml", "engines = [\"ruff\"]\n"), ("app.py", "print(1)")]).await;
+    let prefix = bench.input.snapshot.prefix.clone();
+    for key in [keys::snapshot_files(&prefix), keys::snapshot_archive(&prefix, &"00".repeat(32))] {
+        bench.objects.break_streams(Some(&key));
+        assert_eq!(bench.plan().await.unwrap_err().name(), "Planner.StorageUnavailable", "{key}");
+    }
+    bench.objects.break_streams(None);
+    // What is cut off in storage stays cut off.
+    let list = bench.objects.get(&keys::snapshot_files(&prefix)).await.unwrap().unwrap();
+    bench.objects.put(&keys::snapshot_files(&prefix), list.slice(..list.len() / 2), "").await.unwrap();
+    assert_eq!(bench.plan().await.unwrap_err().name(), "Planner.SnapshotUnreadable");
+}
+
+#[tokio::test]
+async fn a_permission_that_is_missing_is_not_a_snapshot_that_cannot_be_read() {
+    let bench = bench(&[("app.py", "print(1)")]).await;
+    bench.objects.deny(Some("snapshots/"));
+    assert_eq!(bench.plan().await.unwrap_err().name(), "Planner.StorageRefused");
 }
