@@ -3,6 +3,7 @@
 //! The page begins with counts and is grouped, so nothing can be written before the last finding is known. Memory stays bounded all the
 //! same: every finding is counted, and the [`SHOWN`] worst are kept and shown. The page says so when there are more.
 
+mod finding;
 mod page;
 
 use crate::{ReportEngine, ReportError, ReportHead, ReportWriter, words};

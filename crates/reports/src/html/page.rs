@@ -1,9 +1,11 @@
 //! The page itself, from top to bottom.
 
-use super::{EngineRow, Entry, Gathered, RULES, Seen};
+use super::{
+    EngineRow, Entry, Gathered, RULES, Seen,
+    finding::{finding, weaknesses},
+};
 use crate::words::{self, Escaped, count, grouped};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use dunlin_contracts::api::FindingView;
 use dunlin_core::finding::Severity;
 use sha2::{Digest, Sha256};
 use std::{
@@ -14,8 +16,6 @@ use std::{
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-/// Findings that are unfolded at first: the worst, as many as one reads before choosing.
-const OPEN: usize = 12;
 
 pub(super) fn write(out: &mut impl Write, page: &Gathered) -> io::Result<()> {
     // Ids of the rows in the table of rules.
@@ -267,6 +267,8 @@ fn findings(out: &mut impl Write, page: &Gathered, anchors: &HashMap<&str, usize
             grouped(missing),
         )?;
     }
+    // What the filters stay in sight of.
+    out.write_all(b"<div>\n")?;
     filters(out, page)?;
     let entries: Vec<&Entry> = page.shown.iter().collect();
     let mut number = 0;
@@ -274,14 +276,14 @@ fn findings(out: &mut impl Write, page: &Gathered, anchors: &HashMap<&str, usize
         let name = group[0].finding.severity.as_str();
         writeln!(
             out,
-            "<section class=\"sev\" id=\"{name}\" aria-labelledby=\"h-{name}\">\n<h2 id=\"h-{name}\"><span class=\"{name}\">{}</span> <small>{}</small></h2>",
+            "<section class=\"sev\" id=\"{name}\" aria-labelledby=\"h-{name}\">\n<h3 id=\"h-{name}\"><span class=\"{name}\">{}</span> <small>{}</small></h3>",
             capital(name),
             group_size(group),
         )?;
         for file in group.chunk_by(|a, b| a.finding.path == b.finding.path) {
             write!(
                 out,
-                "<div class=\"file\"><h3><bdi class=\"path\">{}</bdi><small>{}</small></h3>\n<ol>\n",
+                "<div class=\"file\"><h4><bdi class=\"path\">{}</bdi><small>{}</small></h4>\n<ol>\n",
                 Escaped(&file[0].finding.path),
                 count(file.len() as u64, "finding"),
             )?;
@@ -293,7 +295,7 @@ fn findings(out: &mut impl Write, page: &Gathered, anchors: &HashMap<&str, usize
         }
         out.write_all(b"</section>\n")?;
     }
-    Ok(())
+    out.write_all(b"</div>\n")
 }
 
 fn group_size(group: &[&Entry]) -> String {
@@ -312,7 +314,7 @@ fn filters(out: &mut impl Write, page: &Gathered) -> io::Result<()> {
     out.write_all(
         b"<div id=\"filters\" role=\"search\" aria-label=\"Filter the findings\" hidden>\n\
           <label class=\"vh\" for=\"search\">Search in path, rule and message</label>\
-          <input type=\"search\" id=\"search\" placeholder=\"Search path, rule, message ( / )\" autocomplete=\"off\" spellcheck=\"false\">\n\
+          <input type=\"search\" id=\"search\" placeholder=\"Search ( / )\" autocomplete=\"off\" spellcheck=\"false\">\n\
           <fieldset><legend class=\"vh\">Severity</legend>",
     )?;
     for severity in Severity::ALL {
@@ -334,120 +336,12 @@ fn filters(out: &mut impl Write, page: &Gathered) -> io::Result<()> {
         out.write_all(b"<label><input type=\"checkbox\" id=\"fresh\"> new only</label>\n")?;
     }
     if page.settled > 0 && page.open() > 0 {
-        out.write_all(b"<label><input type=\"checkbox\" id=\"unsettled\"> without settled</label>\n")?;
+        out.write_all(b"<label><input type=\"checkbox\" id=\"unsettled\"> hide settled</label>\n")?;
     }
     out.write_all(
         b"<button type=\"button\" id=\"open\">Unfold all</button> <button type=\"button\" id=\"close\">Fold all</button>\n\
           <span id=\"shown\" role=\"status\"></span>\n</div>\n",
     )
-}
-
-fn finding(
-    out: &mut impl Write,
-    page: &Gathered,
-    finding: &FindingView,
-    number: usize,
-    anchors: &HashMap<&str, usize>,
-) -> io::Result<()> {
-    let settled = words::is_settled(&finding.state);
-    write!(
-        out,
-        "<li class=\"f{}\" id=\"f{number}\" data-e=\"{}\"{}><details{}><summary><span class=\"m\">{}</span><span class=\"by\">",
-        if settled { " settled" } else { "" },
-        Escaped(&finding.engine),
-        if finding.new { " data-n" } else { "" },
-        if number <= OPEN { " open" } else { "" },
-        Escaped(finding.message.trim()),
-    )?;
-    match (finding.start_line, finding.start_column) {
-        (Some(line), Some(column)) => write!(out, "<span class=\"at\">line {line}:{column}</span> ")?,
-        (Some(line), None) => write!(out, "<span class=\"at\">line {line}</span> ")?,
-        (None, _) => {}
-    }
-    write!(out, "<code>{}</code>", Escaped(&finding.rule))?;
-    if finding.new {
-        out.write_all(b" <span class=\"tag new\">new</span>")?;
-    }
-    // Open is what one expects; everything else is said.
-    if finding.state != "open" {
-        write!(out, " <span class=\"tag\">{}</span>", Escaped(&finding.state.replace('_', " ")))?;
-    }
-    out.write_all(b"</span></summary><div class=\"body\">")?;
-    if let Some(text) = &finding.snippet {
-        snippet(out, finding, text)?;
-    }
-    links(out, page, finding, anchors)?;
-    out.write_all(b"</div></details></li>\n")
-}
-
-fn snippet(out: &mut impl Write, finding: &FindingView, text: &str) -> io::Result<()> {
-    out.write_all(b"<pre tabindex=\"0\" aria-label=\"code\">")?;
-    for (offset, line) in text.split('\n').enumerate() {
-        let Some(start) = finding.start_line else {
-            write!(out, "<span>{}</span>", Escaped(line))?;
-            continue;
-        };
-        let number = u64::from(words::snippet_start(start)) + offset as u64;
-        let end = finding.end_line.unwrap_or(start).max(start);
-        let on = (u64::from(start)..=u64::from(end)).contains(&number);
-        write!(out, "<span data-n=\"{number}\"{}>{}</span>", if on { " class=\"on\"" } else { "" }, Escaped(line))?;
-    }
-    out.write_all(b"</pre>")
-}
-
-fn links(
-    out: &mut impl Write,
-    page: &Gathered,
-    finding: &FindingView,
-    anchors: &HashMap<&str, usize>,
-) -> io::Result<()> {
-    out.write_all(b"<p class=\"links\">")?;
-    // Many engines give the rule's name as the message.
-    let name = if finding.rule_name.trim() == finding.message.trim() { "about this rule" } else { &finding.rule_name };
-    match anchors.get(finding.rule.as_str()) {
-        Some(anchor) => write!(out, "<a href=\"#r{anchor}\">{}</a>", Escaped(name))?,
-        None => write!(out, "<span>{}</span>", Escaped(&finding.rule_name))?,
-    }
-    weaknesses(out, &finding.cwe)?;
-    if let Some(url) = finding.help_url.as_deref().and_then(words::web_address) {
-        write!(out, " <a href=\"{}\" rel=\"noreferrer\">help</a>", Escaped(url))?;
-    }
-    if let Some(url) = source_address(page, finding) {
-        write!(out, " <a href=\"{}\" rel=\"noreferrer\">source</a>", Escaped(&url))?;
-    }
-    write!(
-        out,
-        " <span>{} confidence</span> <span>{}</span> <span>fingerprint <code>{}</code></span></p>",
-        finding.confidence.as_str(),
-        if finding.new { "new in this scan" } else { "known before" },
-        Escaped(&finding.fingerprint),
-    )
-}
-
-fn weaknesses(out: &mut impl Write, cwe: &[u32]) -> io::Result<()> {
-    for number in cwe {
-        write!(
-            out,
-            " <a href=\"https://cwe.mitre.org/data/definitions/{number}.html\" rel=\"noreferrer\">CWE-{number}</a>"
-        )?;
-    }
-    Ok(())
-}
-
-/// The line on the code host, for the hosts whose addresses are known to be made this way.
-fn source_address(page: &Gathered, finding: &FindingView) -> Option<String> {
-    let head = &page.head;
-    let url = words::web_address(head.repository_url.as_deref()?)?.trim_end_matches('/');
-    let url = url.strip_suffix(".git").unwrap_or(url);
-    let is_commit = matches!(head.revision.len(), 40 | 64) && head.revision.bytes().all(|b| b.is_ascii_hexdigit());
-    let view = match url {
-        _ if !is_commit || url.contains(['?', '#', '@']) => return None,
-        url if url.starts_with("https://github.com/") => "blob",
-        url if url.starts_with("https://gitlab.com/") => "-/blob",
-        _ => return None,
-    };
-    let line = finding.start_line.map(|line| format!("#L{line}")).unwrap_or_default();
-    Some(format!("{url}/{view}/{}/{}{line}", head.revision, crate::sarif::encode(&finding.path)))
 }
 
 /// Rules by the severity of their findings, then by how many there are.
@@ -464,14 +358,14 @@ fn rule_table(out: &mut impl Write, page: &Gathered, rules: &[(&str, &Seen)]) ->
     }
     out.write_all(
         b"<section>\n<h2 id=\"rules\">Rules that found something</h2>\n\
-          <div class=\"card\" tabindex=\"0\" role=\"region\" aria-labelledby=\"rules\"><table>\n<thead><tr><th scope=\"col\">Severity</th><th scope=\"col\">Rule</th>\
+          <div class=\"card\" tabindex=\"0\" role=\"region\" aria-labelledby=\"rules\"><table>\n<thead><tr><th scope=\"col\" class=\"name\">Severity</th><th scope=\"col\">Rule</th>\
           <th scope=\"col\" class=\"num\">Findings</th></tr></thead>\n<tbody>\n",
     )?;
     for (position, (id, seen)) in rules.iter().enumerate() {
         let severity = seen.severity.as_str();
         write!(
             out,
-            "<tr id=\"r{}\"><td class=\"{severity}\">{severity}</td><th scope=\"row\"><code>{}</code> {}",
+            "<tr id=\"r{}\"><td class=\"name {severity}\">{severity}</td><th scope=\"row\" class=\"about\"><code>{}</code> {}",
             position + 1,
             Escaped(id),
             Escaped(&seen.name),
