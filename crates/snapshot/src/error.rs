@@ -7,6 +7,8 @@ pub enum SnapshotError {
     TooManyFiles { limit: u64 },
     #[error("the files are larger than {} MiB together", limit >> 20)]
     TooManyBytes { limit: u64 },
+    #[error("the paths of the files are longer than {} MiB together", limit >> 20)]
+    TooManyPathBytes { limit: u64 },
     #[error("the archive expands to more than {limit} times its size")]
     Ratio { limit: u64 },
     #[error("the archive is {format}; only tar, tar.gz and tar.zst can be read")]
@@ -38,7 +40,7 @@ pub enum SnapshotError {
 impl SnapshotError {
     /// A limit of size or count, rather than something wrong.
     pub const fn is_too_large(&self) -> bool {
-        matches!(self, Self::TooManyFiles { .. } | Self::TooManyBytes { .. })
+        matches!(self, Self::TooManyFiles { .. } | Self::TooManyBytes { .. } | Self::TooManyPathBytes { .. })
     }
 
     /// What decompressors say, sorted into "cut off", "damaged" and "the source failed".

@@ -5,6 +5,8 @@ pub struct Limits {
     pub files: u64,
     /// Sum of their sizes.
     pub total_bytes: u64,
+    /// Sum of the lengths of their paths, which all wait in memory: 200,000 paths of the longest kind would be 700 MB.
+    pub path_bytes: u64,
     /// A larger file is left out and named as such.
     pub file_bytes: u64,
     /// Entries of any kind in an upload: folders and links cost time too.
@@ -19,6 +21,7 @@ impl Default for Limits {
         Self {
             files: 200_000,
             total_bytes: 2 << 30,
+            path_bytes: 64 << 20,
             file_bytes: 50 << 20,
             entries: 1_000_000,
             ratio: 200,

@@ -25,6 +25,7 @@ pub struct Listing {
     limits: Limits,
     files: Vec<SnapshotFile>,
     bytes: u64,
+    path_bytes: u64,
     tree: Sha256,
     /// Lower-case forms of what was kept.
     folded: HashSet<String>,
@@ -40,6 +41,7 @@ impl Listing {
             limits,
             files: Vec::new(),
             bytes: 0,
+            path_bytes: 0,
             tree: Sha256::new(),
             folded: HashSet::new(),
             kept: HashSet::new(),
@@ -62,6 +64,11 @@ impl Listing {
         if size > self.limits.file_bytes {
             self.skip(path.as_bytes(), SkipReason::TooLarge);
             return Ok(false);
+        }
+        // Also of those that are left out for their case: their lower-case forms are kept.
+        self.path_bytes += path.len() as u64;
+        if self.path_bytes > self.limits.path_bytes {
+            return Err(SnapshotError::TooManyPathBytes { limit: self.limits.path_bytes });
         }
         self.check_place(path)?;
         if !self.folded.insert(path.to_lowercase()) {

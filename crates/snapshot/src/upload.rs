@@ -51,7 +51,7 @@ fn spool_entries<W: Write>(
     let mut reader = archive::Reader::new(open(archive, limits)?);
     let mut out = BufWriter::new(spool);
     let mut kept = Vec::new();
-    let (mut offset, mut entries) = (0, 0);
+    let (mut offset, mut entries, mut path_bytes) = (0, 0, 0);
     while let Some(entry) = reader.next()? {
         entries += 1;
         if entries > limits.entries {
@@ -90,6 +90,10 @@ fn spool_entries<W: Write>(
         }
         if kept.len() as u64 >= limits.files {
             return Err(SnapshotError::TooManyFiles { limit: limits.files });
+        }
+        path_bytes += path.len() as u64;
+        if path_bytes > limits.path_bytes {
+            return Err(SnapshotError::TooManyPathBytes { limit: limits.path_bytes });
         }
         if offset + entry.size > limits.total_bytes {
             return Err(SnapshotError::TooManyBytes { limit: limits.total_bytes });

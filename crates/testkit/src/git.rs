@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,6 +32,10 @@ pub enum Rule {
     Silent,
     /// Does not know protocol version 2.
     Old,
+    /// Never ends the list of its references, as an older server sends it.
+    EndlessReferences,
+    /// Begins a long line of an answer and goes on with a byte now and then.
+    Dribble,
     /// Says that it leaves large files out when asked, and sends them.
     Unfiltered,
 }
@@ -160,6 +165,14 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
                 protocol.clear();
                 continue;
             }
+            Rule::EndlessReferences => return endless_references(&mut stream).await,
+            Rule::Dribble => {
+                let _ = stream.write_all(ADVERTISEMENT).await;
+                while stream.write_all(b"a").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                return;
+            }
             Rule::Unfiltered => {
                 body = without_filter(&body);
                 continue;
@@ -171,6 +184,21 @@ async fn serve(mut stream: TcpStream, root: PathBuf, rules: Shared<(String, Rule
     }
     let content_type = header("content-type").unwrap_or_default();
     http_backend(&root, method, target, &content_type, &protocol, &body, &mut stream).await;
+}
+
+const ADVERTISEMENT: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-git-upload-pack-advertisement\r\nconnection: close\r\n\r\n001e# service=git-upload-pack\n0000";
+
+async fn endless_references(stream: &mut TcpStream) {
+    let line = |text: String| format!("{:04x}{text}", text.len() + 4);
+    let id = "1f0c3b2a9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a";
+    let first = line(format!("{id} HEAD\0multi_ack side-band-64k shallow agent=git/2\n"));
+    let mut alive = stream.write_all(&[ADVERTISEMENT, first.as_bytes()].concat()).await.is_ok();
+    let mut n = 0_u64;
+    while alive {
+        let lines: String = (n..n + 1000).map(|n| line(format!("{id} refs/heads/{n:020}\n"))).collect();
+        alive = stream.write_all(lines.as_bytes()).await.is_ok();
+        n += 1000;
+    }
 }
 
 /// Takes the line `filter ...` out of a request; each line begins with its length (gitprotocol-common, "pkt-line Format").

@@ -21,6 +21,8 @@ pub struct Limits {
     pub snapshot: dunlin_snapshot::Limits,
     /// Bytes that a git server may send for one scan.
     pub fetched_bytes: u64,
+    /// Bytes that it may send before that: an older server lists all of its references, and they wait in memory.
+    pub references_bytes: u64,
     /// Bytes of an upload.
     pub upload_bytes: u64,
     /// One object of a pack in memory. Above the size of files that are kept, because a server that cannot leave large files
@@ -35,6 +37,7 @@ impl Default for Limits {
         Self {
             snapshot: dunlin_snapshot::Limits::default(),
             fetched_bytes: 1 << 30,
+            references_bytes: 64 << 20,
             upload_bytes: 1 << 30,
             object_bytes: 640 << 20,
             fetch_time: Duration::from_secs(600),

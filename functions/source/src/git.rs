@@ -97,7 +97,7 @@ pub(crate) async fn snapshot(
         credential,
         Handle::current(),
         Instant::now() + time,
-        context.limits.fetched_bytes,
+        context.limits.references_bytes,
     );
     let wanted = request.wanted;
     let (session, found) = blocking(move || {

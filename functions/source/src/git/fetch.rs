@@ -41,6 +41,7 @@ impl Session {
     ) -> Result<Objects, Error> {
         let objects = folder.join("objects");
         fs::create_dir_all(objects.join("pack")).map_err(Error::Scratch)?;
+        self.channel.expect_commit(limits.fetched_bytes);
         let filtered = Arc::new(AtomicBool::new(false));
         let mut wish = Wish { commit, largest_file: limits.snapshot.file_bytes, filtered: Arc::clone(&filtered) };
         let stop = Arc::new(AtomicBool::new(false));
@@ -86,7 +87,10 @@ impl Session {
             Error::Unavailable("the fetch takes too long".into())
         } else if error.classify().is_resource_exhausted() {
             let largest = object_bytes(limits, filtered);
-            Error::TooLarge(format!("a file or folder of it is larger than {} MiB", largest >> 20))
+            Error::TooLarge(format!(
+                "a file or folder of it is larger than {} MiB, or there are too many",
+                largest >> 20
+            ))
         } else if text.contains("ERR upload-pack: not our ref") || text.contains("ERR unadvertised object") {
             // Words of git's upload-pack; the protocol has no code for it.
             wanted.not_found()

@@ -42,6 +42,8 @@ struct Inner {
     deadline: Instant,
     bytes_left: u64,
     byte_limit: u64,
+    /// What the bytes are of, for the error that says there are too many.
+    receiving: &'static str,
     /// Why the conversation failed, in our own words: the protocol code wraps errors beyond recognition.
     failure: Option<Error>,
     /// How the last answer begins: git's errors stand there in plain text, and older protocols hide them from their reader.
@@ -66,6 +68,7 @@ impl Channel {
             deadline,
             bytes_left,
             byte_limit,
+            receiving: "its list of references",
             failure: None,
             answer: vec![],
         };
@@ -75,6 +78,12 @@ impl Channel {
     /// The URL for the protocol code. It is a name there: requests go to where [`Inner::base`] says.
     pub(crate) fn url(&self) -> String {
         self.lock().base.to_string()
+    }
+
+    /// From now on the server sends the commit, and may send so many bytes.
+    pub(crate) fn expect_commit(&self, byte_limit: u64) {
+        let mut inner = self.lock();
+        (inner.bytes_left, inner.byte_limit, inner.receiving) = (byte_limit, byte_limit, "one commit of it");
     }
 
     /// The reason of a failure, once.
@@ -156,10 +165,9 @@ impl Inner {
             .within_time(response.chunk())?
             .map_err(|_| Error::Unavailable("the server broke off, or was silent for too long".into()))?;
         let bytes = chunk.as_ref().map_or(0, |c| c.len() as u64);
-        self.bytes_left = self
-            .bytes_left
-            .checked_sub(bytes)
-            .ok_or_else(|| Error::TooLarge(format!("one commit of it is larger than {} MiB", self.byte_limit >> 20)))?;
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| {
+            Error::TooLarge(format!("{} is larger than {} MiB", self.receiving, self.byte_limit >> 20))
+        })?;
         let room = ANSWER_KEPT - self.answer.len();
         self.answer.extend(chunk.iter().flatten().take(room));
         Ok(chunk)

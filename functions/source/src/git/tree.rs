@@ -13,6 +13,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::Path,
+    rc::Rc,
 };
 
 /// Packs the tree and gives the author's date, in seconds since 1970.
@@ -47,6 +48,9 @@ fn damaged() -> Error {
     Error::RepositoryRefused("the server did not send all of it, or it is damaged".into())
 }
 
+/// Linux's limit.
+const LONGEST_NAME: usize = 255;
+
 struct Walk<'a, W: Write> {
     objects: &'a Objects,
     packer: Packer<W>,
@@ -56,33 +60,42 @@ struct Walk<'a, W: Write> {
 }
 
 struct Entry {
-    path: Vec<u8>,
+    /// Shared: a million entries of a folder with a long path would not fit into memory with a copy each.
+    parent: Rc<[u8]>,
+    name: Vec<u8>,
     kind: EntryKind,
     id: ObjectId,
+}
+
+impl Entry {
+    fn path(&self) -> Vec<u8> {
+        if self.parent.is_empty() { self.name.clone() } else { [&self.parent, b"/".as_slice(), &self.name].concat() }
+    }
 }
 
 impl<W: Write> Walk<'_, W> {
     /// Depth first: git orders a tree so that this gives whole paths in order.
     fn tree(&mut self, root: ObjectId) -> Result<(), Error> {
-        let mut pending = self.entries(&[], root)?;
+        let mut pending = self.entries(Rc::default(), root)?;
         pending.reverse();
         while let Some(entry) = pending.pop() {
-            match check_path(&entry.path).map_err(Error::in_repository)? {
+            let raw = entry.path();
+            match check_path(&raw).map_err(Error::in_repository)? {
                 Checked::Root => return Err(damaged()),
-                Checked::Skip(reason) => self.packer.skip(&entry.path, reason),
+                Checked::Skip(reason) => self.packer.skip(&raw, reason),
                 Checked::Keep(path) => match entry.kind {
-                    EntryKind::Tree => pending.extend(self.entries(&entry.path, entry.id)?.into_iter().rev()),
+                    EntryKind::Tree => pending.extend(self.entries(raw.into(), entry.id)?.into_iter().rev()),
                     EntryKind::Blob => self.file(&path, false, entry.id)?,
                     EntryKind::BlobExecutable => self.file(&path, true, entry.id)?,
-                    EntryKind::Link => self.packer.skip(&entry.path, SkipReason::Symlink),
-                    EntryKind::Commit => self.packer.skip(&entry.path, SkipReason::Submodule),
+                    EntryKind::Link => self.packer.skip(&raw, SkipReason::Symlink),
+                    EntryKind::Commit => self.packer.skip(&raw, SkipReason::Submodule),
                 },
             }
         }
         Ok(())
     }
 
-    fn entries(&mut self, parent: &[u8], tree: ObjectId) -> Result<Vec<Entry>, Error> {
+    fn entries(&mut self, parent: Rc<[u8]>, tree: ObjectId) -> Result<Vec<Entry>, Error> {
         let mut buffer = Vec::new();
         let mut entries = Vec::new();
         for entry in self.objects.odb.find_tree_iter(&tree, &mut buffer).map_err(|_| damaged())? {
@@ -97,8 +110,12 @@ impl<W: Write> Walk<'_, W> {
             if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
                 return Err(Error::RepositoryRefused("a folder of it has an entry that git does not allow".into()));
             }
-            let path = if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() };
-            entries.push(Entry { path, kind: entry.mode.kind(), id: entry.oid.to_owned() });
+            // Before it waits with a million others; the path would be refused later all the same.
+            if name.len() > LONGEST_NAME {
+                return Err(Error::RepositoryRefused("a folder of it has a name that is too long".into()));
+            }
+            let (name, kind, id) = (name.to_vec(), entry.mode.kind(), entry.oid.to_owned());
+            entries.push(Entry { parent: Rc::clone(&parent), name, kind, id });
         }
         Ok(entries)
     }

@@ -7,8 +7,9 @@ use dunlin_contracts::plan::PresignedPut;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -70,13 +71,35 @@ impl ObjectStore for DiskObjects {
     }
 }
 
+const ALONE: &str = "DUNLIN_TEST_ALONE";
+/// What a fresh process holds before its test begins.
+static BEFORE: OnceLock<u64> = OnceLock::new();
+
+/// Runs the test `name` once more in a process of its own, and fails when it fails there: an allocator keeps what one test
+/// gave back, and the next one would seem to need nothing. True: this is that run. False: it is done.
+pub fn in_own_process(name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        BEFORE.get_or_init(anonymous_mib);
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "the test failed in a process of its own:\n{text}");
+    text.lines().filter(|line| line.contains(" MiB for ")).for_each(|line| println!("{line}"));
+    false
+}
+
 /// Watches what this process holds in memory of its own (`RssAnon`: a pack that is mapped from its file can be given back
 /// at any time, and does not count).
 pub struct Meter {
     stop: Arc<AtomicBool>,
     peak: Arc<AtomicU64>,
     thread: JoinHandle<()>,
-    before: u64,
 }
 
 impl Meter {
@@ -89,14 +112,14 @@ impl Meter {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        Self { stop, peak, thread, before: anonymous_mib() }
+        Self { stop, peak, thread }
     }
 
-    /// The most that was held above what was held at the start, in MiB.
+    /// The most that was held meanwhile, above what the process held at its start, in MiB.
     pub fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
-        self.peak.load(Ordering::Relaxed).saturating_sub(self.before)
+        self.peak.load(Ordering::Relaxed).saturating_sub(*BEFORE.get().expect("in_own_process comes first"))
     }
 }
 
