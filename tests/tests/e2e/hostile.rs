@@ -2,9 +2,10 @@
 
 use crate::{unseen, weak_python};
 use anyhow::{Context, Result, ensure};
-use dunlin_contracts::api::ScanView;
+use dunlin_contracts::api::{ScanView, UploadTarget};
 use dunlin_testkit::git::{GitServer, Rule};
 use dunlin_tests::api::Api;
+use reqwest::Method;
 use serde_json::json;
 use std::io::{Read, Write};
 use tar::{EntryType, Header};
@@ -110,6 +111,28 @@ async fn hostile_archives_fail_in_words_and_the_good_scan_beside_them_ends_as_ev
             "{view:#?}"
         );
     }
+    Ok(())
+}
+
+/// A place for an upload takes the bytes that were announced, and no others.
+#[tokio::test]
+async fn an_upload_of_other_bytes_than_announced_is_not_stored() -> Result<()> {
+    let api = Api::demo().await?;
+    let sha256 = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+    let body = json!({ "bytes": 11, "sha256": sha256 });
+    let slot: UploadTarget =
+        serde_json::from_value(api.send(Method::POST, "/v1/uploads", Some(body), &[]).await?.body)?;
+    for (other, what) in [("hello w0rld", "other bytes"), ("hello world and more", "more bytes"), ("", "no bytes")] {
+        let mut put = reqwest::Client::new().put(&slot.url);
+        for (name, value) in slot.headers.iter().filter(|(name, _)| *name != "content-length") {
+            put = put.header(name, value);
+        }
+        let answer = put.body(other).send().await?;
+        ensure!(answer.status().is_client_error(), "{what}: {}", answer.status());
+    }
+    let target = json!({ "type": "upload", "upload_id": slot.upload_id, "repository": "other bytes" });
+    let view = api.ended(&api.scan(target, None).await?).await?;
+    ensure!(view.status == "failed" && view.reason.as_deref().is_some_and(|r| r.contains("nothing was uploaded")), "{view:#?}");
     Ok(())
 }
 
