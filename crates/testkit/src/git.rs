@@ -389,7 +389,7 @@ impl Repo {
     pub fn only_pack(&self) -> String {
         let packs = std::fs::read_dir(self.path.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
         let mut packs = packs.filter(|path| path.extension().is_some_and(|e| e == "pack"));
-        let pack = packs.next().expect("there is no pack");
+        let pack = packs.next().unwrap_or_else(|| panic!("there is no pack in {}", self.path.display()));
         assert!(packs.next().is_none(), "there is more than one pack");
         pack.to_str().unwrap().to_owned()
     }

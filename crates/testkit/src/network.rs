@@ -59,7 +59,7 @@ pub fn inside(name: &str, addresses: &[&str]) -> bool {
         .env(INSIDE, "1")
         .stdin(Stdio::null())
         .output()
-        .expect("this test needs unshare (package util-linux)");
+        .unwrap_or_else(|e| panic!("this test needs unshare (package util-linux): {e}"));
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && text.contains("1 passed"),

@@ -132,7 +132,10 @@ async fn an_upload_of_other_bytes_than_announced_is_not_stored() -> Result<()> {
     }
     let target = json!({ "type": "upload", "upload_id": slot.upload_id, "repository": "other bytes" });
     let view = api.ended(&api.scan(target, None).await?).await?;
-    ensure!(view.status == "failed" && view.reason.as_deref().is_some_and(|r| r.contains("nothing was uploaded")), "{view:#?}");
+    ensure!(
+        view.status == "failed" && view.reason.as_deref().is_some_and(|r| r.contains("nothing was uploaded")),
+        "{view:#?}"
+    );
     Ok(())
 }
 
