@@ -1,6 +1,6 @@
 //! The findings of one scan in memory.
 
-use crate::check::{self, Loaded};
+use crate::check;
 use dunlin_contracts::{
     api::FindingView,
     plan::{Plan, PlannedJob},
@@ -30,38 +30,37 @@ pub struct JobFindings {
     pub findings: Vec<Finding>,
 }
 
-/// Reads a result file (zstd).
-pub fn read(compressed: impl Read, job: &PlannedJob) -> Result<JobFindings, Loaded> {
-    let unreadable = Loaded::Unreadable;
-    let damaged = |error: io::Error| Loaded::Unreadable(format!("it cannot be decompressed: {error}"));
+/// Reads a result file (zstd); the error says what is wrong with it.
+pub fn read(compressed: impl Read, job: &PlannedJob) -> Result<JobFindings, String> {
+    let damaged = |error: io::Error| format!("it cannot be decompressed: {error}");
     let mut decoder = zstd::Decoder::new(compressed).map_err(damaged)?;
     decoder.window_log_max(WINDOW_LOG).map_err(damaged)?;
     let mut lines = Lines { reader: BufReader::with_capacity(64 << 10, decoder), line: Vec::new() };
 
     let manifest = match lines.next()? {
         Some(ResultLine::Manifest(manifest)) => manifest,
-        _ => return Err(unreadable("it does not begin with its manifest".to_owned())),
+        _ => return Err("it does not begin with its manifest".to_owned()),
     };
-    check::manifest(&manifest, job).map_err(unreadable)?;
+    check::manifest(&manifest, job)?;
     let (mut rules, mut findings, mut names) = (Vec::new(), Vec::new(), HashSet::new());
     while let Some(line) = lines.next()? {
         match line {
             ResultLine::Rule(rule) if findings.is_empty() => {
-                check::rule(&rule, job).map_err(unreadable)?;
+                check::rule(&rule, job)?;
                 names.insert(rule.id.clone());
                 rules.push(rule);
             }
             ResultLine::Finding(finding) => {
-                check::finding(&finding, &names).map_err(unreadable)?;
+                check::finding(&finding, &names)?;
                 findings.push(finding);
             }
-            _ => return Err(unreadable("its lines are out of order".to_owned())),
+            _ => return Err("its lines are out of order".to_owned()),
         }
         if rules.len() > check::MAX_RULES || findings.len() as u64 > check::MAX_FINDINGS {
-            return Err(unreadable("it has too many rules or findings".to_owned()));
+            return Err("it has too many rules or findings".to_owned());
         }
     }
-    check::count(findings.len() as u64, &manifest).map_err(unreadable)?;
+    check::count(findings.len() as u64, &manifest)?;
     Ok(JobFindings { manifest, rules, findings })
 }
 
@@ -71,22 +70,20 @@ struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> Result<Option<ResultLine>, Loaded> {
+    fn next(&mut self) -> Result<Option<ResultLine>, String> {
         self.line.clear();
         let limit = check::MAX_LINE as u64 + 1;
         let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.line);
         match read {
-            Err(error) => return Err(Loaded::Unreadable(format!("it cannot be decompressed: {error}"))),
+            Err(error) => return Err(format!("it cannot be decompressed: {error}")),
             Ok(0) => return Ok(None),
             Ok(_) if self.line.last() != Some(&b'\n') => {
-                return Err(Loaded::Unreadable("a line is cut off or too long".to_owned()));
+                return Err("a line is cut off or too long".to_owned());
             }
             Ok(_) => {}
         }
         // What is wrong with the line is not told: it would quote the scanned code.
-        serde_json::from_slice(&self.line)
-            .map(Some)
-            .map_err(|_| Loaded::Unreadable("a line is not readable".to_owned()))
+        serde_json::from_slice(&self.line).map(Some).map_err(|_| "a line is not readable".to_owned())
     }
 }
 
@@ -244,3 +241,6 @@ fn view(id: FindingId, finding: Finding, rule: &Rule) -> FindingView {
         new: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

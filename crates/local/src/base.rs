@@ -31,8 +31,8 @@ struct Blob {
 }
 
 impl Base {
-    /// `stats` knows digests by object id, and knows more afterwards.
-    pub fn look(root: &Path, git: Git, reference: &str, stats: &mut Stats) -> Result<Self, Error> {
+    /// `stats` knows digests by object id, and knows those of this commit afterwards. Answers also how many objects were read.
+    pub fn look(root: &Path, git: Git, reference: &str, stats: &mut Stats) -> Result<(Self, usize), Error> {
         let fail = |why: String| Error::Since { reference: reference.to_owned(), why };
         let commit = commit(root, git, reference).map_err(fail)?;
         let (mut listing, blobs) = (Listing::new(Limits::default()), tree(root, git, &commit).map_err(fail)?);
@@ -60,10 +60,11 @@ impl Base {
             Ok(())
         })
         .map_err(|error| fail(error.to_string()))?;
+        let count = read.len();
         for (object, size, sha256) in read {
             stats.keep(&object, Stamp::of_object(size), sha256);
         }
-        let mut objects = HashMap::new();
+        let (mut objects, mut used) = (HashMap::new(), Stats::default());
         for (path, blob) in files {
             if let Some(size) = pointers.get(&blob.object) {
                 listing.admit(&path, *size, true)?;
@@ -72,12 +73,14 @@ impl Base {
             let Some(entry) = stats.find(&blob.object) else {
                 return Err(fail(format!("the object of {path} is missing")));
             };
+            used.keep(&blob.object, entry.stamp, entry.sha256);
             if listing.admit(&path, entry.stamp.size(), false)? {
                 listing.add(&path, blob.executable, entry.stamp.size(), hex::encode(entry.sha256));
                 objects.insert(path, (blob.object, blob.executable));
             }
         }
-        Ok(Self { listed: listing.finish(), objects })
+        *stats = used;
+        Ok((Self { listed: listing.finish(), objects }, count))
     }
 
     /// Writes the files that `wanted` chooses.

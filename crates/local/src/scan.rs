@@ -30,13 +30,15 @@ use dunlin_reports::ReportHead;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::Future,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::SystemTime,
 };
 use time::OffsetDateTime;
 
 /// How often a folder that is edited meanwhile is looked at again.
 const LOOKS: u32 = 3;
+
+type Unusable = Box<dyn Fn(&EngineManifest) -> Option<String>>;
 
 pub struct Request {
     /// The folder, without symbolic links.
@@ -51,7 +53,7 @@ pub struct Request {
     /// The engine `x` is installed in `<engines_dir>/x`.
     pub engines_dir: PathBuf,
     /// Why an engine cannot be used, in a sentence; nothing when it can.
-    pub unusable: Box<dyn Fn(&EngineManifest) -> Option<String>>,
+    pub unusable: Unusable,
     /// Nothing is kept without it.
     pub cache: Option<Cache>,
     /// Only what is new since this commit.
@@ -172,10 +174,10 @@ impl Parts {
     fn look(request: &Request, names: &Names, notes: &mut Vec<String>) -> Result<Self, Error> {
         let stats_file = request.cache.as_ref().map(|cache| cache.stats_of(&request.root));
         let mut stats = stats_file.as_deref().map(Stats::load).unwrap_or_default();
-        let before = stats.len();
+        let before = stats.count();
         let (tree, read) = Tree::look(&request.root, &request.paths, &mut stats)?;
         if let (Some(cache), Some(file)) = (&request.cache, &stats_file)
-            && (read > 0 || before != stats.len())
+            && (read > 0 || before != stats.count())
         {
             note_failure(cache.write(file, &stats.encode()), "files", notes);
         }
@@ -228,13 +230,12 @@ fn look_back(
     owner: &OwnerConfig,
     notes: &mut Vec<String>,
 ) -> Result<(Base, Plan), Error> {
-    // Objects never change, so what is known of them is kept beside the files, under a name that no folder has.
-    let file = request.cache.as_ref().map(|cache| cache.stats_of(Path::new("git objects")));
+    // Beside the digests of the folder's files, under a name that no folder has.
+    let file = request.cache.as_ref().map(|cache| cache.stats_of(&request.root.join(".git/objects/of a commit")));
     let mut stats = file.as_deref().map(Stats::load).unwrap_or_default();
-    let before = stats.len();
-    let base = Base::look(&request.root, request.git, reference, &mut stats)?;
+    let (base, read) = Base::look(&request.root, request.git, reference, &mut stats)?;
     if let (Some(cache), Some(file)) = (&request.cache, &file)
-        && before != stats.len()
+        && read > 0
     {
         note_failure(cache.write(file, &stats.encode()), "objects", notes);
     }
@@ -369,7 +370,7 @@ fn endings_of(
         let attempts = answer.map_or(0, |(_, attempts)| *attempts);
         let loaded = match known.results.get(&job.result_key).map(|bytes| memory::read(bytes.as_slice(), job)) {
             None => Loaded::Missing,
-            Some(Err(unreadable)) => unreadable,
+            Some(Err(why)) => Loaded::Unreadable(why),
             Some(Ok(found)) => {
                 let manifest = found.manifest.clone();
                 results.push(found);

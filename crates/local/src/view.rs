@@ -94,7 +94,7 @@ impl<'a, W: Watcher> Running<'a, W> {
     }
 
     pub fn ended(&mut self, job: u32, attempts: u32, answer: &Answer) {
-        let took = self.begun.remove(&job).map(|begun| milliseconds(begun));
+        let took = self.begun.remove(&job).map(milliseconds);
         let (outcome, error) = match answer {
             Answer::Done => (JobOutcome::Assessed, None),
             Answer::Failed(failure) => (failure.outcome, Some(failure.error.cause.clone())),

@@ -45,10 +45,11 @@ pub async fn run(args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
     };
     ensure!(request.since.is_none() || tree.commit.is_some(), "--since needs a git repository with a commit");
 
-    // From here on a signal stops the scan in order: no process and no copy of the source stays.
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    // Listened to once engines run: then a signal stops the scan in order, and no process and no copy of the source stays.
+    // Before that it ends the program at once, as usual.
     let stop = async {
+        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -126,19 +126,23 @@ impl Results {
             }
             bytes = bytes.saturating_sub(size);
         }
-        self.remove_abandoned(now)
-    }
-
-    /// What a scan that was killed had begun to write.
-    fn remove_abandoned(&self, now: SystemTime) -> io::Result<()> {
-        for entry in fs::read_dir(&self.new)?.flatten() {
-            let begun = entry.metadata().and_then(|about| about.modified());
-            if begun.is_ok_and(|begun| now.duration_since(begun).is_ok_and(|age| age > ABANDONED)) {
-                let _ = fs::remove_file(entry.path());
-            }
+        // What is known of trees that nobody scans any more.
+        for folder in ["files", "history"] {
+            remove_older(&self.folder.with_file_name(folder), bounds.age, now)?;
         }
-        Ok(())
+        // What a scan that was killed had begun to write.
+        remove_older(&self.new, ABANDONED, now)
     }
+}
+
+fn remove_older(folder: &Path, limit: Duration, now: SystemTime) -> io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten() {
+        let written = entry.metadata().and_then(|about| about.modified());
+        if written.is_ok_and(|written| now.duration_since(written).is_ok_and(|age| age > limit)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// A result that a job has just written.

@@ -80,7 +80,7 @@ impl Stats {
         self.0.get(path).filter(|entry| entry.stamp == *stamp).map(|entry| entry.sha256)
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
