@@ -10,7 +10,6 @@ pub mod commands;
 pub mod config;
 pub mod engines;
 pub mod error;
-pub mod folders;
 pub mod follow;
 pub mod gitdir;
 pub mod http;
