@@ -42,6 +42,11 @@ class Running:
         self._process = subprocess.Popen([program], env=variables, stdin=subprocess.DEVNULL, stdout=self._log,
                                          stderr=subprocess.STDOUT, start_new_session=True)
 
+    @staticmethod
+    def clock() -> float:
+        """The clock of `began` and of answers."""
+        return time.monotonic()
+
     def ask(self, event: bytes, seconds: float = 900) -> tuple[float, bool, Any]:
         """When it answered (monotonic seconds), whether with success, and what it said."""
         self.api.events.put(event)
