@@ -44,8 +44,8 @@ fuzz: ## search for inputs that break a reader; TIME=<seconds> in all, TARGET=<n
 lint: ## formatting, clippy, Terraform
 	@$(PYTHON) infra/local/suite.py lint
 
-bench: ## time scans that run their engines, and scans that find their results
-	@$(CLOUD) bench --stack $(STACK)
+bench: ## measure speed and memory beside the peers, refresh docs/performance.md; ONLY="coldstart aggregator" for some of it
+	@$(PYTHON) benches/bench.py $(ONLY)
 
 invoke: ## run one function on a sample event: FN=planner EVENT=small-python
 	@test -n "$(FN)" -a -n "$(EVENT)" || { echo "usage: make invoke FN=<function> EVENT=<file in events/FN without .json>" >&2; exit 2; }

@@ -1,4 +1,4 @@
-"""The local cloud: `python3 infra/local/cloud.py up|run|down|reset|status|logs|redrive|env|bench|plan`.
+"""The local cloud: `python3 infra/local/cloud.py up|run|down|reset|status|logs|redrive|env|plan`.
 
 docs/local-cloud.md explains it. Needs Python 3.11 and installs the rest.
 """
@@ -21,7 +21,7 @@ from localcloud.postgres import Server  # noqa: E402
 from localcloud.services import Emulator, alone  # noqa: E402
 from localcloud.stack import REPOSITORY, Problem, Stack  # noqa: E402
 
-_NEEDS_EMULATOR_LIBRARIES = {"up", "run", "bench", "status", "logs", "redrive"}
+_NEEDS_EMULATOR_LIBRARIES = {"up", "run", "status", "logs", "redrive"}
 
 
 def up(stack: Stack, arguments: argparse.Namespace) -> None:
@@ -34,14 +34,6 @@ def demonstrate(stack: Stack, arguments: argparse.Namespace) -> None:
     from localcloud import runner
 
     runner.demonstrate(stack, start(stack, build=True))
-
-
-def bench(stack: Stack, arguments: argparse.Namespace) -> None:
-    """Time scans on the running stack."""
-    from localcloud import runner
-
-    require_running(stack)
-    runner.bench(stack, read_env(stack))
 
 
 def plan(stack: Stack, arguments: argparse.Namespace) -> None:
@@ -212,7 +204,7 @@ def read_env(stack: Stack) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud.py", description="The local cloud of Dunlin.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for function in (up, demonstrate, down, reset, status, logs, redrive, env, postgres, bench, plan):
+    for function in (up, demonstrate, down, reset, status, logs, redrive, env, postgres, plan):
         name = "run" if function is demonstrate else function.__name__
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.set_defaults(run=function)

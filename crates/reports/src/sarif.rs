@@ -5,8 +5,9 @@
 use crate::{Items, ReportEngine, ReportError, ReportHead, ReportWriter, words::web_address};
 use dunlin_contracts::api::FindingView;
 use dunlin_core::finding::{Confidence, Rule, Severity};
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::{collections::HashMap, fmt::Write as _, io::Write};
+use std::{borrow::Cow, collections::HashMap, fmt::Write as _, io::Write};
 
 pub struct SarifReport<W> {
     out: W,
@@ -150,50 +151,123 @@ fn descriptor(rule: &Rule) -> Value {
     value
 }
 
-fn result(finding: &FindingView, index: usize) -> Value {
-    let mut value = json!({
-        "ruleId": finding.rule,
-        "ruleIndex": index,
-        "level": level(finding.severity),
-        "message": {"text": finding.message},
-        "partialFingerprints": {"dunlin/v1": finding.fingerprint},
-        "baselineState": if finding.new { "new" } else { "unchanged" },
-        "properties": {
-            "id": finding.id,
-            "engine": finding.engine,
-            "severity": finding.severity.as_str(),
-            "confidence": finding.confidence.as_str(),
-            "security-severity": score(finding.severity),
-            "state": finding.state,
-        },
+/// A result, as SARIF spells it (3.27). Borrowed and typed, because a scan may have 200,000.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SarifResult<'a> {
+    baseline_state: &'static str,
+    level: &'static str,
+    locations: [Place<'a>; 1],
+    message: Text<'a>,
+    partial_fingerprints: Fingerprint<'a>,
+    properties: Properties<'a>,
+    rule_id: &'a str,
+    rule_index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressions: Option<[Suppression; 1]>,
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Fingerprint<'a> {
+    #[serde(rename = "dunlin/v1")]
+    ours: &'a str,
+}
+
+#[derive(Serialize)]
+struct Properties<'a> {
+    confidence: &'static str,
+    engine: &'a str,
+    id: uuid::Uuid,
+    #[serde(rename = "security-severity")]
+    score: &'static str,
+    severity: &'static str,
+    state: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Place<'a> {
+    physical_location: PhysicalLocation<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PhysicalLocation<'a> {
+    artifact_location: Artifact<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_region: Option<ContextRegion<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<Region>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Artifact<'a> {
+    uri: Cow<'a, str>,
+    uri_base_id: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextRegion<'a> {
+    end_line: u32,
+    snippet: Text<'a>,
+    start_line: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Region {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_column: Option<u32>,
+    start_line: u32,
+}
+
+#[derive(Serialize)]
+struct Suppression {
+    kind: &'static str,
+    status: &'static str,
+}
+
+fn result(finding: &FindingView, index: usize) -> SarifResult<'_> {
+    let region = finding.start_line.map(|start_line| Region {
+        end_line: finding.end_line,
+        start_column: finding.start_column,
+        start_line,
     });
-    let mut place = json!({"artifactLocation": {"uri": encode(&finding.path), "uriBaseId": "ROOT"}});
-    if let Some(start) = finding.start_line {
-        let mut region = json!({"startLine": start});
-        if let Some(column) = finding.start_column {
-            region["startColumn"] = json!(column);
-        }
-        if let Some(end) = finding.end_line {
-            region["endLine"] = json!(end);
-        }
-        if let Some(snippet) = &finding.snippet {
-            // The snippet shows the lines around the place, so it belongs to the context region (3.29.5).
-            let before = start.saturating_sub(1).max(1);
-            let lines = u32::try_from(snippet.split('\n').count()).unwrap_or(1);
-            place["contextRegion"] =
-                json!({"startLine": before, "endLine": before + lines - 1, "snippet": {"text": snippet}});
-        }
-        place["region"] = region;
+    let context_region = finding.start_line.zip(finding.snippet.as_deref()).map(|(start, snippet)| {
+        // The snippet shows the lines around the place, so it belongs to the context region (3.29.5).
+        let before = start.saturating_sub(1).max(1);
+        let lines = u32::try_from(snippet.split('\n').count()).unwrap_or(1);
+        ContextRegion { end_line: before + lines - 1, snippet: Text { text: snippet }, start_line: before }
+    });
+    let artifact_location = Artifact { uri: encode(&finding.path), uri_base_id: "ROOT" };
+    let accepted = matches!(finding.state.as_str(), "false_positive" | "accepted" | "duplicate");
+    SarifResult {
+        baseline_state: if finding.new { "new" } else { "unchanged" },
+        level: level(finding.severity),
+        locations: [Place { physical_location: PhysicalLocation { artifact_location, context_region, region } }],
+        message: Text { text: &finding.message },
+        partial_fingerprints: Fingerprint { ours: &finding.fingerprint },
+        properties: Properties {
+            confidence: finding.confidence.as_str(),
+            engine: &finding.engine,
+            id: finding.id,
+            score: score(finding.severity),
+            severity: finding.severity.as_str(),
+            state: &finding.state,
+        },
+        rule_id: &finding.rule,
+        rule_index: index,
+        suppressions: accepted.then_some([Suppression { kind: "external", status: "accepted" }]),
     }
-    value["locations"] = json!([{"physicalLocation": place}]);
-    let status = match finding.state.as_str() {
-        "false_positive" | "accepted" | "duplicate" => Some("accepted"),
-        _ => None,
-    };
-    if let Some(status) = status {
-        value["suppressions"] = json!([{"kind": "external", "status": status}]);
-    }
-    value
 }
 
 const fn level(severity: Severity) -> &'static str {
@@ -220,14 +294,18 @@ const fn precision(confidence: Confidence) -> &'static str {
 }
 
 /// A path as a URI reference (RFC 3986): without this, a `:` in the first part would be a scheme.
-pub(crate) fn encode(path: &str) -> String {
-    let mut uri = String::with_capacity(path.len());
+pub(crate) fn encode(path: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte);
+    if path.bytes().all(plain) {
+        return Cow::Borrowed(path);
+    }
+    let mut uri = String::with_capacity(path.len() + 16);
     for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte) {
+        if plain(byte) {
             uri.push(char::from(byte));
         } else {
             let _ = write!(uri, "%{byte:02X}");
         }
     }
-    uri
+    Cow::Owned(uri)
 }

@@ -63,7 +63,7 @@ async fn copy(mut lines: Lines, job: &PlannedJob, loader: &mut Loader<'_>) -> Re
     };
     check::manifest(&manifest, job).map_err(corrupt)?;
 
-    let mut rules = HashSet::new();
+    let mut rules = Vec::new();
     let mut first = None;
     while let Some(line) = next(&mut lines).await? {
         match line {
@@ -72,8 +72,7 @@ async fn copy(mut lines: Lines, job: &PlannedJob, loader: &mut Loader<'_>) -> Re
                 if rules.len() >= MAX_RULES {
                     return Err(corrupt(format!("it has more than {MAX_RULES} rules")));
                 }
-                loader.add_rule(job.job, &rule).await?;
-                rules.insert(rule.id);
+                rules.push(rule);
             }
             ResultLine::Finding(finding) => {
                 first = Some(finding);
@@ -83,6 +82,8 @@ async fn copy(mut lines: Lines, job: &PlannedJob, loader: &mut Loader<'_>) -> Re
         }
     }
 
+    loader.add_rules(job.job, &rules).await?;
+    let rules: HashSet<String> = rules.into_iter().map(|rule| rule.id).collect();
     let mut sink = loader.findings(job.job, &job.engine).await?;
     let mut count = 0;
     while let Some(finding) = first.take() {

@@ -57,11 +57,3 @@ def demonstrate(stack: Stack, values: Mapping[str, str]) -> None:
         say(f"dunlin scan {target}")
         took = scan(stack, target, *arguments)
         say(f"scanned {target} in {took:.1f}s")
-
-
-def bench(stack: Stack, values: Mapping[str, str]) -> None:
-    """How long a scan takes that has to run its engines, and the same again with stored results."""
-    login(stack, values)
-    for target, arguments in (("tests/apps/weak-app", ["--name", "weak-app"]), (".", [])):
-        times = [scan(stack, target, *arguments, "--no-progress", quiet=True) for _ in range(4)]
-        print(f"{target:24} first {times[0]:6.2f}s   again {' '.join(f'{t:.2f}s' for t in times[1:])}", flush=True)

@@ -44,11 +44,16 @@ const FINDING_TYPES: [Type; 14] = [
     Type::TEXT,
 ];
 
+const RULE_TYPES: [Type; 9] =
+    [Type::INT4, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT4_ARRAY, Type::INT2, Type::TEXT];
+
 impl Store {
     pub async fn load(&mut self) -> Result<Loader<'_>, StoreError> {
         self.client
             .batch_execute(
-                "drop table if exists pg_temp.incoming, pg_temp.incoming_rules;
+                // Large sets are sorted and joined in memory; compiling the few statements takes longer than running them.
+                "set jit = off; set work_mem = '64MB'; set temp_buffers = '32MB';
+                 drop table if exists pg_temp.incoming, pg_temp.incoming_rules;
                  create temporary table incoming (
                      n bigint not null, job integer not null, engine text not null, rule_id text not null,
                      severity smallint not null, confidence text not null, path text collate \"C\" not null,
@@ -66,26 +71,35 @@ impl Store {
 }
 
 impl Loader<'_> {
-    pub async fn add_rule(&mut self, job: u32, rule: &Rule) -> Result<(), StoreError> {
-        let cwe: Vec<i32> = rule.cwe.iter().map(|n| signed32(*n)).collect();
-        self.store
+    /// All rules of one job, in one round trip.
+    pub async fn add_rules(&mut self, job: u32, rules: &[Rule]) -> Result<(), StoreError> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let sink: CopyInSink<Bytes> = self
+            .store
             .client
-            .execute(
-                "insert into incoming_rules (job, id, engine, name, description, help_url, cwe, severity, confidence)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                &[
-                    &signed32(job),
-                    &text(&rule.id),
-                    &text(&rule.engine),
-                    &text(&rule.name),
-                    &rule.description.as_deref().map(text),
-                    &rule.help_url.as_deref().map(text),
-                    &cwe,
-                    &rank(rule.severity),
-                    &rule.confidence.as_str(),
-                ],
+            .copy_in(
+                "copy incoming_rules (job, id, engine, name, description, help_url, cwe, severity, confidence) from stdin binary",
             )
             .await?;
+        let mut writer = Box::pin(BinaryCopyInWriter::new(sink, &RULE_TYPES));
+        for rule in rules {
+            let cwe: Vec<i32> = rule.cwe.iter().map(|n| signed32(*n)).collect();
+            let row: [&(dyn ToSql + Sync); 9] = [
+                &signed32(job),
+                &text(&rule.id),
+                &text(&rule.engine),
+                &text(&rule.name),
+                &rule.description.as_deref().map(text),
+                &rule.help_url.as_deref().map(text),
+                &cwe,
+                &rank(rule.severity),
+                &rule.confidence.as_str(),
+            ];
+            writer.as_mut().write(&row).await?;
+        }
+        writer.as_mut().finish().await?;
         Ok(())
     }
 

@@ -28,57 +28,50 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
     let newer = newer_scan(tx, input).await?;
     let decides = newer.is_none();
 
-    number_occurrences(tx).await?;
-
-    // The same place, the same code.
-    tx.execute(
-        "update matches m set finding_id = f.id from findings f
-         where f.tenant = $1 and f.repository_id = $2 and f.track = $3
-           and f.fingerprint = m.fingerprint and f.occurrence = m.occurrence",
-        &[&tenant, &repository, &track],
-    )
-    .await?;
+    let seen_before = is_seen_before(tx, input).await?;
+    find_the_same(tx, input).await?;
 
     // The same code in a renamed file, when there is one candidate on either side. With more, they stay apart: a guess could
     // carry a person's decision to a finding that nobody has judged.
-    tx.execute(
-        "with today as (
+    if seen_before {
+        tx.execute(
+            "with today as (
              select content_key, min(n) as n from matches
-             where finding_id is null and engine = any($4) group by content_key having count(*) = 1
+             where is_new and engine = any($4) group by content_key having count(*) = 1
          ), yesterday as (
              select f.content_key, min(f.id::text)::uuid as id from findings f
              where f.tenant = $1 and f.repository_id = $2 and f.track = $3 and f.present and f.engine = any($4)
                and not exists (select from matches m where m.finding_id = f.id)
              group by f.content_key having count(*) = 1
          )
-         update matches m set finding_id = yesterday.id, moved = true
+         update matches m set finding_id = yesterday.id, is_new = false, moved = true
          from today join yesterday using (content_key) where m.n = today.n",
-        &[&tenant, &repository, &track, &seers],
-    )
-    .await?;
+            &[&tenant, &repository, &track, &seers],
+        )
+        .await?;
+    }
 
     // Everything else was never seen before. When a later look by the same engine is without it, it is gone.
-    tx.execute("update matches set finding_id = gen_random_uuid(), is_new = true where finding_id is null", &[])
-        .await?;
     let gone_already = newer.unwrap_or_default();
     tx.execute(
         "insert into findings (id, tenant, repository_id, track, rule_id, engine, fingerprint, occurrence, content_key,
                                state, present, first_seen_scan, last_seen_scan, first_seen_at, last_seen_at)
-         select m.finding_id, $1, $2, $3, i.rule_id, i.engine, i.fingerprint, m.occurrence, i.content_key,
-                case when i.engine = any($5) then 'fixed' else 'open' end, not i.engine = any($5), $4, $4, now(), now()
-         from matches m join incoming i using (n) where m.is_new",
+         select finding_id, $1, $2, $3, rule_id, engine, fingerprint, occurrence, content_key,
+                case when engine = any($5) then 'fixed' else 'open' end, not engine = any($5), $4, $4, now(), now()
+         from matches where is_new",
         &[&tenant, &repository, &track, &scan, &gone_already],
     )
     .await?;
     tx.execute(
         "insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
-         select $1, f.id, $2, 'opened', null, f.state from findings f join matches m on m.finding_id = f.id where m.is_new",
-        &[&tenant, &scan],
+         select $1, finding_id, $2, 'opened', null, case when engine = any($3) then 'fixed' else 'open' end
+         from matches where is_new",
+        &[&tenant, &scan, &gone_already],
     )
     .await?;
 
     let mut fixed = 0;
-    if decides {
+    if decides && seen_before {
         reopen_and_move(tx, tenant, scan).await?;
         fixed = close(tx, input, &seers).await?;
     }
@@ -130,20 +123,57 @@ async fn newer_scan(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Opt
     Ok(Some(rows.iter().map(|row| row.get(0)).collect()))
 }
 
-/// The narrow working copy of what came in. The same code twice in one file has one fingerprint: the lines tell them apart.
-async fn number_occurrences(tx: &Transaction<'_>) -> Result<(), StoreError> {
+/// Whether there is any finding of this track to match with. A first scan has nothing to reopen, move or close either.
+async fn is_seen_before(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<bool, StoreError> {
+    let row = tx
+        .query_one(
+            "select exists (select from findings where tenant = $1 and repository_id = $2 and track = $3)",
+            &[&input.scan.tenant.as_str(), &input.scan.repository_id.as_uuid(), &text(&input.snapshot.track)],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// The narrow working copy of what came in: for each finding the known one at the same place with the same code, or a new id.
+/// The same code twice in one file has one fingerprint: the lines tell them apart.
+async fn find_the_same(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<(), StoreError> {
     tx.batch_execute(
-        "create temporary table matches on commit drop as
-         select n, engine, fingerprint, content_key,
-                (row_number() over (partition by fingerprint
-                                    order by path, start_line nulls first, start_column nulls first, n))::integer as occurrence,
-                null::uuid as finding_id, false as is_new, false as moved
-         from incoming;
-         create index on matches (finding_id);
-         analyze matches;",
+        "create temporary table matches (
+             n bigint not null, engine text not null, rule_id text not null, fingerprint text not null,
+             content_key text not null, occurrence integer not null, finding_id uuid not null, is_new boolean not null,
+             moved boolean not null
+         ) on commit drop;
+         analyze incoming (n, fingerprint);",
     )
     .await?;
+    tx.execute(
+        "insert into matches
+         select i.n, i.engine, i.rule_id, i.fingerprint, i.content_key, i.occurrence,
+                coalesce(f.id, ($4 || lpad(to_hex(row_number() over ()), 7, '0'))::uuid), f.id is null, false
+         from (select n, engine, rule_id, fingerprint, content_key,
+                      (row_number() over (partition by fingerprint
+                                          order by path, start_line nulls first, start_column nulls first, n))::integer as occurrence
+               from incoming) i
+         left join findings f on f.tenant = $1 and f.repository_id = $2 and f.track = $3
+                              and f.fingerprint = i.fingerprint and f.occurrence = i.occurrence",
+        &[
+            &input.scan.tenant.as_str(),
+            &input.scan.repository_id.as_uuid(),
+            &text(&input.snapshot.track),
+            &beginning_of_ids(),
+        ],
+    )
+    .await?;
+    tx.batch_execute("create index on matches (finding_id); analyze matches").await?;
     Ok(())
+}
+
+/// All but the last seven digits of a UUIDv7. New findings of one scan are numbered in these: ids that grow land next to each
+/// other in every index, where random ones touch a page each.
+fn beginning_of_ids() -> String {
+    let mut id = uuid::Uuid::now_v7().hyphenated().to_string();
+    id.truncate(29);
+    id
 }
 
 async fn reopen_and_move(tx: &Transaction<'_>, tenant: &str, scan: uuid::Uuid) -> Result<(), StoreError> {

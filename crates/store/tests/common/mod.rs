@@ -82,7 +82,7 @@ pub async fn load(store: &mut Store, run: &Run) {
         rules.dedup();
         for rule in rules {
             let name = rule.split_once('/').unwrap().1.to_owned();
-            loader.add_rule(n as u32, &fixtures::rule(&job.engine, &name)).await.unwrap();
+            loader.add_rules(n as u32, &[fixtures::rule(&job.engine, &name)]).await.unwrap();
         }
         let mut sink = loader.findings(n as u32, &job.engine).await.unwrap();
         for finding in &job.findings {
