@@ -53,8 +53,9 @@ def ensure_base() -> None:
     say("no registry can be reached: making the base image from Debian's packages")
     with step(f"making {BASE}"), tempfile.TemporaryDirectory(prefix="dunlin-base-") as folder:
         archive = Path(folder) / "base.tar"
-        # Only what mmdebstrap brings: the machine's own apt configuration may name mirrors that others do not have.
-        run(["mmdebstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", archive],
+        # No package more than the registry's base has, or an image would work here and nowhere else; and only what
+        # mmdebstrap brings: the machine's own apt configuration may name mirrors that others do not have.
+        run(["mmdebstrap", "--variant=minbase", "bookworm", archive],
             what="making a Debian base with mmdebstrap")
         run(["podman", "import", "--quiet", "--change", "CMD=[\"/bin/bash\"]", archive, BASE],
             what="importing the base image")
@@ -71,7 +72,7 @@ def stage_programs() -> None:
     for program in (RUNNER, DUNLIN):
         staged = REPOSITORY / program
         staged.parent.mkdir(parents=True, exist_ok=True)
-        functions.strip(functions.target() / "debug" / program.name, staged)
+        functions.strip(functions.require(functions.target() / "debug" / program.name, "x86_64"), staged)
 
 
 def build(engine: str) -> str:
