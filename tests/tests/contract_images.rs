@@ -11,7 +11,7 @@ const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 fn dockerfiles() -> Vec<(String, String)> {
     let found: Vec<_> =
-        files("engines", "/Dockerfile").into_iter().filter(|(path, _)| path.split('/').count() == 3).collect();
+        files("engines", "Dockerfile").into_iter().filter(|(path, _)| path.split('/').count() == 3).collect();
     assert!(found.len() >= 8, "engines have lost their Dockerfiles");
     found
 }
@@ -29,7 +29,7 @@ fn every_image_has_the_roots_that_the_runner_trusts_storage_by() {
         assert_eq!(stage[0], "FROM debian:bookworm-slim", "{path}: another base may need other files");
         let copied = format!("COPY --from=install {ROOTS} {ROOTS}");
         assert!(stage.contains(&copied.as_str()), "{path}: the base has no certificates, so no https works");
-        let (install, _) = text.split_once("\nFROM ").unwrap();
+        let (install, _) = text.rsplit_once("\nFROM ").unwrap();
         assert!(install.contains("ca-certificates"), "{path}: the install stage has no {ROOTS}");
     }
     let local = read("infra/local/images.py");

@@ -343,7 +343,7 @@ fn every_engine_is_in_the_catalog() {
         assert!(engine["lambda"].is_boolean(), "{name}");
         assert!((128..=10240).contains(&engine["lambda_memory_mib"].as_u64().unwrap()), "{name}");
         assert!(Size::LADDER.iter().any(|size| engine["size"] == size.as_str()), "{name}");
-        assert!((30..=7200).contains(&engine["timeout_seconds"].as_u64().unwrap()), "{name}");
+        assert!((30..=3600).contains(&engine["timeout_seconds"].as_u64().unwrap()), "{name}");
     }
 }
 
