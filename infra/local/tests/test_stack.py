@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -16,8 +17,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+import cloud
 import suite
-from localcloud import console, deploy, functions, postgres, processes, services, stack as places, tools
+from localcloud import aws, console, deploy, functions, postgres, processes, services, stack as places, tools
 from localcloud.postgres import Server
 from localcloud.services import Emulator
 from localcloud.stack import Problem, Stack
@@ -180,6 +182,31 @@ class Refusing(StackCase):
                 suite.containers_wanted()
             os.environ["DUNLIN_TEST_CONTAINERS"] = "no"
             self.assertFalse(suite.containers_wanted())
+
+
+class Asking(StackCase):
+    def test_logs_of_nothing_name_what_there_is(self) -> None:
+        with mock.patch.object(cloud, "require_running"), \
+                self.assertRaisesRegex(Problem, "no logs of 'plannner'; there are those of .*planner.*runner-ruff"):
+            cloud.logs(self.stack, argparse.Namespace(function="plannner", minutes=1))
+
+    def test_a_failure_of_the_machine_has_no_traceback(self) -> None:
+        said = io.StringIO()
+        with mock.patch.object(sys, "argv", ["cloud.py", "env"]), redirect_stderr(said), \
+                mock.patch.object(cloud.Stack, "of", side_effect=PermissionError(13, "Permission denied", "/x")):
+            self.assertEqual(cloud.main(), 1)
+        self.assertEqual(said.getvalue(), "error: /x: Permission denied\n")
+
+    def test_dead_letters_go_back_with_their_organisation(self) -> None:
+        waiting = [{"Messages": [{"Body": "b", "ReceiptHandle": "r", "Attributes": {"MessageGroupId": "acme"}}]}, {}]
+        sqs = mock.Mock()
+        sqs.list_queues.return_value = {"QueueUrls": ["http://q/dunlin-scans", "http://q/dunlin-scans-dlq"]}
+        sqs.receive_message.side_effect = lambda **asked: (
+            self.assertIn("MessageGroupId", asked["MessageSystemAttributeNames"]), waiting.pop(0))[1]
+        with mock.patch.object(aws, "client", lambda *_: sqs):
+            self.assertEqual(aws.redrive(self.stack), {"dunlin-scans": 1})
+        sqs.send_message.assert_called_once_with(QueueUrl="http://q/dunlin-scans", MessageBody="b",
+                                                 MessageAttributes={}, MessageGroupId="acme")
 
 
 class Interrupting(StackCase):
