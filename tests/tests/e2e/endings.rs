@@ -53,9 +53,48 @@ async fn every_end_of_a_batch_job_has_its_name() -> Result<()> {
     let mut state = machine["States"]["Run jobs"]["ItemProcessor"]["States"]["Read how the Batch job ended"].clone();
     ensure!(state["Type"] == "Pass", "{state}");
     state["Next"] = json!("Tell");
-    let cloud = Cloud::connect().await?;
     let definition = json!({ "QueryLanguage": "JSONata", "StartAt": "Read", "States": {
         "Read": state, "Tell": { "Type": "Pass", "Output": "{% $ending %}", "End": true } } });
+    let cloud = Cloud::connect().await?;
+    let machine = make(&cloud, &definition).await?;
+    let told = tell(&cloud, &machine, &table).await;
+    cloud.workflows.delete_state_machine().state_machine_arn(machine).send().await?;
+    told
+}
+
+/// A scan that is too old starts no other run: the gate itself, with the age at which it closes and with none.
+#[tokio::test]
+async fn a_job_that_has_no_time_left_is_given_up_as_data() -> Result<()> {
+    let machine: Value = serde_json::from_str(&fs::read_to_string(repository().join("statemachines/scan.asl.json"))?)?;
+    let inner = &machine["States"]["Run jobs"]["ItemProcessor"]["States"];
+    let mut give_up = inner["Give up for lack of time"].clone();
+    give_up["Next"] = json!("Tell");
+    let cloud = Cloud::connect().await?;
+    for (limit, expected) in [("7800000", "it runs"), ("-1", "no time was left to run it again: the machine went away")]
+    {
+        let gate = inner["Choose compute"].to_string();
+        ensure!(gate.contains("> 7800000 %"), "{gate}");
+        let gate: Value = serde_json::from_str(&gate.replace("> 7800000 %", &format!("> {limit} %")))?;
+        let ending = json!({ "name": "States.TaskFailed", "cause": "the machine went away", "lost": true });
+        let run = json!({ "Type": "Pass", "Output": { "cause": "it runs", "attempts": 2, "name": "" }, "End": true });
+        let tell = "{% $merge([$ending, {'attempts': $attempts}]) %}";
+        let definition = json!({ "QueryLanguage": "JSONata", "StartAt": "Begin", "States": {
+            "Begin": { "Type": "Pass", "Assign": { "compute": "batch", "attempts": 2, "ending": ending }, "Next": "Choose compute" },
+            "Choose compute": gate, "Give up for lack of time": give_up, "Run on Lambda": run, "Run on Batch": run,
+            "Tell": { "Type": "Pass", "Output": tell, "End": true } } });
+        let machine = make(&cloud, &definition).await?;
+        let output = output(&cloud, &machine, &json!({})).await;
+        cloud.workflows.delete_state_machine().state_machine_arn(machine).send().await?;
+        let output = output?;
+        ensure!(output["cause"] == expected, "{limit}: {output}");
+        if limit == "-1" {
+            ensure!(output["name"] == "States.Timeout" && output["attempts"] == 1, "the run that never was: {output}");
+        }
+    }
+    Ok(())
+}
+
+async fn make(cloud: &Cloud, definition: &Value) -> Result<String> {
     let made = cloud
         .workflows
         .create_state_machine()
@@ -64,25 +103,23 @@ async fn every_end_of_a_batch_job_has_its_name() -> Result<()> {
         .role_arn("arn:aws:iam::000000000000:role/dunlin-test-scan")
         .send()
         .await?;
-    let told = tell(&cloud, made.state_machine_arn(), &table).await;
-    cloud.workflows.delete_state_machine().state_machine_arn(made.state_machine_arn()).send().await?;
-    told
+    Ok(made.state_machine_arn().to_owned())
+}
+
+async fn output(cloud: &Cloud, machine: &str, input: &Value) -> Result<Value> {
+    let begun = cloud.workflows.start_execution().state_machine_arn(machine).input(input.to_string()).send().await?;
+    let output = wait::until("the execution's end", Duration::from_secs(20), async || {
+        let seen = cloud.workflows.describe_execution().execution_arn(begun.execution_arn()).send().await?;
+        ensure!(matches!(seen.status(), ExecutionStatus::Running | ExecutionStatus::Succeeded), "{input}: {seen:?}");
+        Ok(seen.output().map(str::to_owned))
+    })
+    .await?;
+    Ok(serde_json::from_str(&output)?)
 }
 
 async fn tell(cloud: &Cloud, machine: &str, table: &[(String, &str, bool)]) -> Result<()> {
     for (cause, name, lost) in table {
-        let input = json!({ "Error": "States.TaskFailed", "Cause": cause }).to_string();
-        let begun = cloud.workflows.start_execution().state_machine_arn(machine).input(input).send().await?;
-        let output = wait::until("the execution's end", Duration::from_secs(20), async || {
-            let seen = cloud.workflows.describe_execution().execution_arn(begun.execution_arn()).send().await?;
-            ensure!(
-                matches!(seen.status(), ExecutionStatus::Running | ExecutionStatus::Succeeded),
-                "{cause}: {seen:?}"
-            );
-            Ok(seen.output().map(str::to_owned))
-        })
-        .await?;
-        let ending: Value = serde_json::from_str(&output)?;
+        let ending = output(cloud, machine, &json!({ "Error": "States.TaskFailed", "Cause": cause })).await?;
         ensure!(ending["name"] == *name && ending["lost"] == *lost, "{cause}: {ending}");
         ensure!(!ending["cause"].as_str().context("no cause")?.is_empty(), "{cause}: {ending}");
     }
