@@ -27,6 +27,7 @@ _PACKAGES = ["podman", "runc", "buildah", "mmdebstrap"]
 # Programs inside the build context; .dockerignore keeps the rest of the working tree out.
 RUNNER = Path(".local/images/runner")
 DUNLIN = Path(".local/images/dunlin")
+_HOST_ROOTS = "/run/host-roots.crt"
 
 
 def engines() -> list[str]:
@@ -75,12 +76,22 @@ def stage_programs() -> None:
         functions.strip(functions.require(functions.target() / "debug" / program.name, "x86_64"), staged)
 
 
+def host_roots() -> list[str]:
+    """Lets downloads trust what this machine trusts. A mount, which is there for the build and in no layer of the image."""
+    candidates = [os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
+    for candidate in filter(None, candidates):
+        if Path(candidate).is_file():
+            return ["--volume", f"{Path(candidate).resolve()}:{_HOST_ROOTS}:ro", "--build-arg", f"ROOTS={_HOST_ROOTS}"]
+    return []
+
+
 def build(engine: str) -> str:
     """One engine's image; answers its name, the one in the job definition."""
     name = f"dunlin/engine/{engine}"
     command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "build", "--pull=never",
                "--format", "docker", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
                "--build-arg", f"RUNNER={RUNNER}", "--build-arg", f"DUNLIN={DUNLIN}",
+               *host_roots(),
                "--file", f"engines/{engine}/Dockerfile", "--tag", name, "."]
     with step(f"building {name}"):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False,
