@@ -46,7 +46,10 @@ fn the_runner_in_the_images_is_the_one_that_package_builds_for_them() {
         assert!(ignored.lines().any(|line| line == format!("!{runner}")), "{path}: docker does not see {runner}");
     }
     let package = read("infra/local/package.py");
-    assert!(package.contains("\"target\" / \"images\"") && package.contains("build([\"runner\", \"dunlin\"], \"x86_64\", images)"));
+    assert!(
+        package.contains("\"target\" / \"images\"")
+            && package.contains("build([\"runner\", \"dunlin\"], \"x86_64\", images)")
+    );
 }
 
 /// Lambda takes no image index, which is what BuildKit makes of an image with its provenance.
