@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from localcloud import stack as places  # noqa: E402
 from localcloud import tools  # noqa: E402
-from localcloud.console import say, step  # noqa: E402
+from localcloud.console import say, sentence, step  # noqa: E402
 from localcloud.postgres import Server  # noqa: E402
 from localcloud.services import Emulator, alone  # noqa: E402
 from localcloud.stack import REPOSITORY, Problem, Stack  # noqa: E402
@@ -47,7 +47,7 @@ def plan(stack: Stack, arguments: argparse.Namespace) -> None:
 def start(stack: Stack, *, build: bool) -> dict[str, str]:
     """Build, start and deploy; answers the stack's addresses."""
     from localcloud import catalog as engines_catalog
-    from localcloud import deploy, functions, installer
+    from localcloud import deploy, functions, installer, runner
 
     # What changes no stack needs no lock: `down` need not wait for a compiler.
     engines_catalog.write()
@@ -60,6 +60,7 @@ def start(stack: Stack, *, build: bool) -> dict[str, str]:
         emulator = Emulator(stack)
         emulator.start(os.environ.get("DUNLIN_BATCH_MODE", "auto"))
         values = deploy.ensure(stack)
+        runner.login(stack, values)
         # From here on a crash of the emulator loses what happened since, not what was deployed.
         if emulator.request("POST", "/_dunlin/save") is None:
             say("the emulator's state could not be saved; it will be when it stops")
@@ -103,7 +104,7 @@ def status(stack: Stack, arguments: argparse.Namespace) -> None:
     print(f"stack     {stack.name}")
     print(f"emulator  {f'pid {emulator.pid}' if emulator.pid else 'down'}, port {stack.port}"
           f"{', answers' if healthy else ''}")
-    print(f"postgres  {f'pid {server.pid()}' if server.running() else 'down'}, port {stack.postgres_port}")
+    print(f"postgres  {f'pid {server.pid()}' if server.running() else 'down'}, port {server.port() if server.running() else stack.postgres_port}")
     if not healthy:
         return
     for queue, (waiting, flying) in sorted(aws.depths(stack).items()):
@@ -118,13 +119,17 @@ def status(stack: Stack, arguments: argparse.Namespace) -> None:
 
 def logs(stack: Stack, arguments: argparse.Namespace) -> None:
     """Logs of one function, of Batch jobs (`jobs`), or of everything."""
-    from localcloud import aws
+    from localcloud import aws, functions
+    from localcloud import catalog as engines_catalog
 
     if arguments.function == "emulator":
         print(stack.emulator_log.read_text(errors="replace"), end="")
         return
     require_running(stack)
     name = arguments.function or ""
+    known = sorted([*functions.names(), *(f"runner-{engine}" for engine in engines_catalog.engines()), "jobs", "emulator"])
+    if name and name not in known:
+        raise Problem(f"there are no logs of {name!r}; there are those of {', '.join(known)}")
     prefix = f"/dunlin/{stack.environment}/jobs" if name == "jobs" else f"/aws/lambda/dunlin-{stack.environment}-{name}"
     groups = [prefix] if name else [prefix, f"/dunlin/{stack.environment}/jobs"]
     lines = sorted(line for group in groups for line in aws.log_lines(stack, group, arguments.minutes * 60))
@@ -230,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run one command; a Problem is told in one sentence."""
+    """Run one command; a failure that a person can act on is told in one sentence."""
     arguments = _parser().parse_args()
     try:
         places.require_python()
@@ -239,12 +244,15 @@ def main() -> int:
             if Path(sys.prefix).resolve() != python.parent.parent.resolve():
                 os.execv(python, [str(python), *sys.argv])
         arguments.run(Stack.of(arguments.stack), arguments)
-    except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        text = sentence(error)
+        if text is None:
+            raise
+        print(f"error: {text}", file=sys.stderr)
+        return 1
     return 0
 
 

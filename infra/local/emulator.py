@@ -44,7 +44,7 @@ def main() -> int:
         process = processes.read(pid)
         if process is not None:
             with settings.sessions.open("a") as file:
-                file.write(f"{process.session} {process.start}\n")
+                file.write(f"{process.session} {process.start} {processes.boot_id()}\n")
 
     orphans = Orphans(lambda: batch.scheduler.busy() or lambda_svc.executions_in_flight()[0] > 0, note)
     batch = Batch(settings, orphans.started)

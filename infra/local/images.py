@@ -27,6 +27,7 @@ _PACKAGES = ["podman", "runc", "buildah", "mmdebstrap"]
 # Programs inside the build context; .dockerignore keeps the rest of the working tree out.
 RUNNER = Path(".local/images/runner")
 DUNLIN = Path(".local/images/dunlin")
+_HOST_ROOTS = "/run/host-roots.crt"
 
 
 def engines() -> list[str]:
@@ -53,8 +54,9 @@ def ensure_base() -> None:
     say("no registry can be reached: making the base image from Debian's packages")
     with step(f"making {BASE}"), tempfile.TemporaryDirectory(prefix="dunlin-base-") as folder:
         archive = Path(folder) / "base.tar"
-        # Only what mmdebstrap brings: the machine's own apt configuration may name mirrors that others do not have.
-        run(["mmdebstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", archive],
+        # No package more than the registry's base has, or an image would work here and nowhere else; and only what
+        # mmdebstrap brings: the machine's own apt configuration may name mirrors that others do not have.
+        run(["mmdebstrap", "--variant=minbase", "bookworm", archive],
             what="making a Debian base with mmdebstrap")
         run(["podman", "import", "--quiet", "--change", "CMD=[\"/bin/bash\"]", archive, BASE],
             what="importing the base image")
@@ -71,7 +73,16 @@ def stage_programs() -> None:
     for program in (RUNNER, DUNLIN):
         staged = REPOSITORY / program
         staged.parent.mkdir(parents=True, exist_ok=True)
-        functions.strip(functions.target() / "debug" / program.name, staged)
+        functions.strip(functions.require(functions.target() / "debug" / program.name, "x86_64"), staged)
+
+
+def host_roots() -> list[str]:
+    """Lets downloads trust what this machine trusts. A mount, which is there for the build and in no layer of the image."""
+    candidates = [os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
+    for candidate in filter(None, candidates):
+        if Path(candidate).is_file():
+            return ["--volume", f"{Path(candidate).resolve()}:{_HOST_ROOTS}:ro", "--build-arg", f"ROOTS={_HOST_ROOTS}"]
+    return []
 
 
 def build(engine: str) -> str:
@@ -80,6 +91,7 @@ def build(engine: str) -> str:
     command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "build", "--pull=never",
                "--format", "docker", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
                "--build-arg", f"RUNNER={RUNNER}", "--build-arg", f"DUNLIN={DUNLIN}",
+               *host_roots(),
                "--file", f"engines/{engine}/Dockerfile", "--tag", name, "."]
     with step(f"building {name}"):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False,

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from localcloud import processes, samples, tools  # noqa: E402
-from localcloud.console import say  # noqa: E402
+from localcloud.console import say, sentence  # noqa: E402
 from localcloud.services import Emulator  # noqa: E402
 from localcloud.stack import REGION, REPOSITORY, Problem, Stack  # noqa: E402
 
@@ -109,8 +109,11 @@ def main() -> int:
             print(json.dumps(json.loads(answer), indent=2))
         except ValueError:
             print(answer, end="")
-    except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
+    except Exception as error:
+        text = sentence(error)
+        if text is None:
+            raise
+        print(f"error: {text}", file=sys.stderr)
         return 1
     return 0
 

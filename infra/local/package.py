@@ -2,8 +2,8 @@
 
     python3 infra/local/package.py x86_64|arm64
 
-Writes target/lambda/<function>.zip. Runners go to AWS as images (`make images`), yet the zip of the runner is made too:
-the same code must build for both. The images also take target/lambda/dunlin/bootstrap: the command line installs engines.
+Writes target/lambda/<function>.zip, and for the engine images target/images/runner/bootstrap and target/images/dunlin/bootstrap
+(the command line installs engines). Engines are x86-64 programs, so these two are, whatever the functions are built for.
 """
 
 from __future__ import annotations
@@ -23,30 +23,41 @@ from localcloud.stack import REPOSITORY, Problem  # noqa: E402
 _TARGETS = {"x86_64": "--x86-64", "arm64": "--arm64"}
 
 
+def build(names: list[str], architecture: str, out: Path) -> None:
+    """Release builds as <out>/<function>/bootstrap."""
+    folder = tools.cargo_lambda()
+    packages = [word for name in names
+                for word in ("--package", "dunlin-cli" if name == "dunlin" else functions.package(name))]
+    with step(f"building {', '.join(names)} for {architecture}"):
+        done = subprocess.run(
+            [folder / "cargo-lambda", "lambda", "build", "--release", _TARGETS[architecture], *packages,
+             "--lambda-dir", out],
+            cwd=REPOSITORY, env={**os.environ, "PATH": f"{folder}:{os.environ.get('PATH', '')}"}, check=False,
+            stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Problem(f"cargo lambda build failed (exit code {done.returncode})")
+
+
 def main() -> int:
-    """Build, then zip."""
+    """Build, check, then zip."""
     architecture = sys.argv[1] if len(sys.argv) > 1 else "x86_64"
     try:
         if architecture not in _TARGETS:
             raise Problem(f"ARCH must be one of {', '.join(_TARGETS)}, not {architecture!r}")
-        folder = tools.cargo_lambda()
+        zipped = [name for name in functions.names() if name != "runner"]
         out = REPOSITORY / "target" / "lambda"
-        packages = [word for name in functions.names() for word in ("--package", functions.package(name))]
-        packages += ["--package", "dunlin-cli"]
-        with step(f"building {len(functions.names())} functions and the command line for {architecture}"):
-            done = subprocess.run(
-                [folder / "cargo-lambda", "lambda", "build", "--release", _TARGETS[architecture], *packages,
-                 "--lambda-dir", out],
-                cwd=REPOSITORY, env={**os.environ, "PATH": f"{folder}:{os.environ.get('PATH', '')}"}, check=False,
-                stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise Problem(f"cargo lambda build failed (exit code {done.returncode})")
-        for name in functions.names():
+        build(zipped, architecture, out)
+        for name in zipped:
             archive = out / f"{name}.zip"
-            functions.write_zip(out / name / "bootstrap", archive)
+            functions.write_zip(functions.require(out / name / "bootstrap", architecture), archive)
             with zipfile.ZipFile(archive) as packed:
                 size = packed.getinfo("bootstrap").file_size
             say(f"{archive.relative_to(REPOSITORY)}: {archive.stat().st_size >> 20} MiB, {size >> 20} MiB unpacked")
+        images = REPOSITORY / "target" / "images"
+        build(["runner", "dunlin"], "x86_64", images)
+        for name in ("runner", "dunlin"):
+            program = functions.require(images / name / "bootstrap", "x86_64")
+            say(f"{program.relative_to(REPOSITORY)}: {program.stat().st_size >> 20} MiB, for the engine images")
     except Problem as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

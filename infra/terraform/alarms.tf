@@ -54,17 +54,50 @@ resource "aws_cloudwatch_metric_alarm" "state_machine" {
   ok_actions          = local.alarm_actions
 }
 
-resource "aws_cloudwatch_metric_alarm" "api" {
+# A database that wakes up answers 503 for half a minute, by design, and wakes nobody. Other server errors are counted from the
+# access log, where every value is a string. Without such lines there is no metric, and none is paid for.
+resource "aws_cloudwatch_log_metric_filter" "api_errors" {
+  count = var.enable_alarms ? 1 : 0
+
+  name           = "${local.prefix}-api-errors"
+  log_group_name = aws_cloudwatch_log_group.api.name
+  pattern        = "{ ($.status = \"5*\") && ($.status != \"503\") }"
+
+  metric_transformation {
+    namespace = "Dunlin"
+    name      = "${local.prefix}-api-errors"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "api_errors" {
+  count = var.enable_alarms ? 1 : 0
+
+  alarm_name          = "${local.prefix}-api-errors"
+  alarm_description   = "The HTTP API answered with a server error other than 503. Its access log names route and request, the function's log the reason."
+  namespace           = "Dunlin"
+  metric_name         = "${local.prefix}-api-errors"
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+}
+
+resource "aws_cloudwatch_metric_alarm" "api_unavailable" {
   count = var.enable_alarms ? 1 : 0
 
   alarm_name          = "${local.prefix}-api-5xx"
-  alarm_description   = "The HTTP API answered with a server error. Its access log names route and request, the function's log the reason."
+  alarm_description   = "The HTTP API has answered with server errors for a quarter of an hour, 503 included: longer than a database takes to wake."
   namespace           = "AWS/ApiGateway"
   metric_name         = "5xx"
   dimensions          = { ApiId = aws_apigatewayv2_api.main.id }
   statistic           = "Sum"
   period              = 300
-  evaluation_periods  = 1
+  evaluation_periods  = 3
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"

@@ -3,7 +3,7 @@
 
 resource "aws_cognito_user_pool" "main" {
   name                = local.prefix
-  deletion_protection = local.is_aws ? "ACTIVE" : "INACTIVE"
+  deletion_protection = local.is_aws && var.user_pool_deletion_protection ? "ACTIVE" : "INACTIVE"
   username_attributes = ["email"]
 
   username_configuration {

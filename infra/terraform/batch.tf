@@ -89,26 +89,28 @@ resource "aws_batch_job_definition" "engine" {
   platform_capabilities = ["FARGATE"]
   propagate_tags        = true
 
-  # What Batch tries again by itself, on the same queue and with the same memory: the machine went away, or the image did not
-  # come. Everything else is Step Functions' to decide. (Batch API reference, EvaluateOnExit: first match wins.)
+  # What Batch tries again by itself, on the same queue and with the same memory: the machine went away, got no network, or the
+  # image did not come. Everything else is Step Functions' to decide. Batch takes five conditions, and the first match wins
+  # (Batch API reference, EvaluateOnExit); the texts are those of "Amazon ECS stopped tasks error messages".
   retry_strategy {
     attempts = 3
 
     evaluate_on_exit {
       action           = "RETRY"
-      on_status_reason = "Host EC2*"
+      on_status_reason = "ResourceInitializationError*"
     }
     evaluate_on_exit {
       action           = "RETRY"
       on_status_reason = "Your Spot Task was interrupted*"
     }
     evaluate_on_exit {
-      action    = "RETRY"
-      on_reason = "CannotPull*"
+      action           = "RETRY"
+      on_status_reason = "Timeout waiting for network interface*"
     }
+    # CannotPullContainerError, CannotStartContainerError and their like.
     evaluate_on_exit {
       action    = "RETRY"
-      on_reason = "CannotStartContainer*"
+      on_reason = "Cannot*"
     }
     evaluate_on_exit {
       action    = "EXIT"

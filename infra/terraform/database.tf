@@ -96,7 +96,7 @@ resource "aws_rds_cluster" "main" {
   preferred_backup_window   = "01:00-02:00"
   copy_tags_to_snapshot     = true
   deletion_protection       = var.database_deletion_protection
-  skip_final_snapshot       = !var.database_deletion_protection
+  skip_final_snapshot       = !var.database_final_snapshot
   final_snapshot_identifier = "${local.prefix}-last"
 
   enabled_cloudwatch_logs_exports = ["postgresql"]

@@ -96,8 +96,7 @@ locals {
       description = "Brings the database schema up to date; runs at every deploy and changes nothing the second time"
       memory_mib  = 256
       database    = "owner"
-      # Two at once would wait for each other's lock. Unset locally, where an account has no quota to take it from.
-      reserved_concurrency = local.is_aws ? 1 : null
+      # No reserved concurrency: a new account has none to give, and two at once only wait for each other's lock.
       # No DATABASE_APP_USER: database.tf makes both users, and default privileges cover the tables to come.
       environment = {}
     }
@@ -114,8 +113,8 @@ locals {
   engines_environment = local.is_local ? { ENGINES_DIR = var.engines_dir } : {}
 }
 
-# Code goes through a bucket: the provider uploads zip files of functions one after the other, five seconds each, and an
-# older version stays to go back to.
+# Code goes through a bucket: the provider uploads zip files of functions one after the other, five seconds each. An object
+# goes when its code does: to go back, deploy the older commit.
 resource "aws_s3_object" "code" {
   for_each = toset(concat(keys(local.functions), local.is_local ? ["runner"] : []))
 
@@ -135,9 +134,44 @@ locals {
   }
 }
 
+# By itself, and before all others: they must not run new code against tables that are not there yet.
+module "migrate" {
+  source = "./modules/function"
+
+  name               = "${local.prefix}-migrate"
+  description        = local.functions.migrate.description
+  code               = local.code["migrate"]
+  architecture       = var.architecture
+  memory_mib         = local.functions.migrate.memory_mib
+  timeout_seconds    = local.timeouts.migrate
+  environment        = merge(local.common_environment, local.functions.migrate.environment, local.database_environment.owner)
+  statements         = concat(local.permissions.migrate, local.database_permissions.owner)
+  network            = local.function_network
+  log_retention_days = var.log_retention_days
+  alarms             = var.enable_alarms ? ["errors", "throttles", "duration"] : []
+  alarm_actions      = local.alarm_actions
+}
+
+moved {
+  from = module.function["migrate"]
+  to   = module.migrate
+}
+
+# Migrations run when the code of `migrate` changed. A failure fails the apply, and everything else stays as it was.
+resource "aws_lambda_invocation" "migrate" {
+  function_name = module.migrate.name
+  input         = jsonencode({})
+  triggers = {
+    code     = module.migrate.code_hash
+    database = local.database_identity
+  }
+
+  depends_on = [terraform_data.database_roles, aws_rds_cluster_instance.main]
+}
+
 module "function" {
   source   = "./modules/function"
-  for_each = local.functions
+  for_each = { for name, function in local.functions : name => function if name != "migrate" }
 
   name                 = "${local.prefix}-${each.key}"
   description          = each.value.description
@@ -160,6 +194,8 @@ module "function" {
   log_retention_days = var.log_retention_days
   alarms             = var.enable_alarms ? try(each.value.alarms, ["errors", "throttles", "duration"]) : []
   alarm_actions      = local.alarm_actions
+
+  depends_on = [aws_lambda_invocation.migrate]
 }
 
 # One runner per engine, because in AWS an engine is an image. Errors and slow runs of a runner are a scan's own business
@@ -181,17 +217,4 @@ module "runner" {
   log_retention_days = var.log_retention_days
   alarms             = var.enable_alarms ? ["throttles"] : []
   alarm_actions      = local.alarm_actions
-}
-
-# Migrations run when the code of `migrate` changed, before anything that reads the tables is reachable. A failure fails
-# the apply.
-resource "aws_lambda_invocation" "migrate" {
-  function_name = module.function["migrate"].name
-  input         = jsonencode({})
-  triggers = {
-    code     = module.function["migrate"].code_hash
-    database = local.database_identity
-  }
-
-  depends_on = [terraform_data.database_roles, aws_rds_cluster_instance.main]
 }

@@ -6,7 +6,10 @@
 # (S3 API reference, GetObject, "Permissions").
 
 locals {
-  objects     = { for kind in ["accepted", "cancelled", "uploads", "snapshots", "plans", "results", "reports", "ended", "notifications"] : kind => "${local.data_bucket_arn}/${kind}/*" }
+  objects = { for kind in ["accepted", "cancelled", "uploads", "snapshots", "plans", "results", "reports", "ended", "notifications"] : kind => "${local.data_bucket_arn}/${kind}/*" }
+  # A job's id is not known before, but the state machine tags every job it submits.
+  only_our_jobs = { Null = { "aws:ResourceTag/dunlin:scan" = "false" } }
+
   list_bucket = { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [local.data_bucket_arn] }
 
   permissions = {
@@ -17,12 +20,12 @@ locals {
       { sid = "SignUploads", actions = ["s3:PutObject"], resources = [local.objects.uploads] },
       { sid = "SendScans", actions = ["sqs:SendMessage"], resources = ["${local.queues_arn}-scans"] },
       { sid = "CancelExecutions", actions = ["states:DescribeExecution", "states:StopExecution"], resources = [local.executions_arn] },
-      { sid = "TerminateJobs", actions = ["batch:TerminateJob"], resources = [local.batch_jobs_arn] },
+      { sid = "TerminateJobs", actions = ["batch:TerminateJob"], resources = [local.batch_jobs_arn], condition = local.only_our_jobs },
       # ListJobs has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbatch.html
       { sid = "FindJobs", actions = ["batch:ListJobs"], resources = ["*"] },
       {
         sid       = "KeepSecretsOfTenants"
-        actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret", "secretsmanager:RestoreSecret", "secretsmanager:TagResource"]
+        actions   = ["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret"]
         resources = ["${local.secrets_arn}/tenants/*"]
       },
     ]
@@ -66,7 +69,7 @@ locals {
       { sid = "ReadNotices", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-notices"] },
       { sid = "ReadWhatEnded", actions = ["s3:GetObject"], resources = [local.objects.ended] },
       { sid = "RememberNotifications", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects.notifications] },
-      { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook*"] },
+      { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook/receiver-??????"] },
     ]
 
     recorder = [

@@ -65,6 +65,7 @@ output "functions" {
   description = "Name of every function, by key; runners as `runner-<engine>`."
   value = merge(
     { for key, function in module.function : key => function.name },
+    { migrate = module.migrate.name },
     { for engine, function in module.runner : "runner-${engine}" => function.name },
   )
 }

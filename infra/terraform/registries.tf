@@ -4,7 +4,7 @@ resource "aws_ecr_repository" "engine" {
   for_each = local.is_aws ? local.engines : {}
 
   name                 = "${local.prefix}/engine/${each.key}"
-  image_tag_mutability = "IMMUTABLE" # the digest is part of a result's key
+  image_tag_mutability = "IMMUTABLE" # a tag that moved would run another engine than the one that was deployed
 
   image_scanning_configuration {
     scan_on_push = true

@@ -61,7 +61,8 @@ locals {
       ])
     },
     # Tags go onto the job, whose id is not known before.
-    { sid = "TagAndTerminateJobs", actions = ["batch:TagResource", "batch:TerminateJob"], resources = [local.batch_jobs_arn] },
+    { sid = "TagJobs", actions = ["batch:TagResource"], resources = [local.batch_jobs_arn] },
+    { sid = "TerminateJobs", actions = ["batch:TerminateJob"], resources = [local.batch_jobs_arn], condition = local.only_our_jobs },
     # DescribeJobs has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbatch.html
     { sid = "WatchJobs", actions = ["batch:DescribeJobs"], resources = ["*"] },
     # How `.sync` learns that a job ended (Step Functions developer guide, "Run AWS Batch workloads with Step Functions").
@@ -91,7 +92,7 @@ resource "aws_iam_role_policy" "state_machine" {
     Version = "2012-10-17"
     Statement = [
       for statement in local.state_machine_permissions :
-      { Sid = statement.sid, Effect = "Allow", Action = statement.actions, Resource = statement.resources }
+      { for key, value in { Sid = statement.sid, Effect = "Allow", Action = statement.actions, Resource = statement.resources, Condition = try(statement.condition, null) } : key => value if value != null }
     ]
   })
 }

@@ -285,7 +285,13 @@ variable "database_backup_days" {
 }
 
 variable "database_deletion_protection" {
-  description = "Refuse to delete the database cluster, and take a last snapshot when it is deleted all the same."
+  description = "Refuse to delete the database cluster."
+  type        = bool
+  default     = true
+}
+
+variable "database_final_snapshot" {
+  description = "Take a snapshot, `dunlin-<environment>-last`, when the cluster is deleted. One of that name must not be there already."
   type        = bool
   default     = true
 }
@@ -342,6 +348,12 @@ variable "api_rate" {
     condition     = var.api_rate >= 1 && var.api_rate <= 10000
     error_message = "api_rate is 1 to 10000."
   }
+}
+
+variable "user_pool_deletion_protection" {
+  description = "Refuse to delete the user pool, in AWS: the people in it cannot be brought back."
+  type        = bool
+  default     = true
 }
 
 # Watching

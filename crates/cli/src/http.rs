@@ -1,5 +1,6 @@
 //! HTTP clients and addresses.
 
+use crate::text::no_address;
 use anyhow::{Context, bail, ensure};
 use reqwest::{Client, redirect::Policy};
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn builder() -> reqwest::ClientBuilder {
 
 /// An address that passwords and tokens may be sent to: HTTPS, or this very machine.
 pub fn endpoint(text: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(text.trim()).with_context(|| format!("{text:?} is not an address; write https://host"))?;
+    let url = Url::parse(text.trim()).with_context(|| format!("{}; write https://host", no_address(text)))?;
     ensure!(url.username().is_empty() && url.password().is_none(), "the address must not hold a user name or password");
     ensure!(url.query().is_none() && url.fragment().is_none(), "the address must not have a `?` or `#` part");
     match url.scheme() {

@@ -1,6 +1,11 @@
 //! Text from elsewhere (findings, paths, server answers) made safe and readable on a terminal.
 
-use std::{borrow::Cow, fmt::Write, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, Write},
+    time::Duration,
+};
 
 /// Shows what a terminal would obey or hide: escape sequences, and characters that reorder or hide text. A file name can
 /// hold an escape sequence that rewrites the screen, so nothing that others wrote is printed without this.
@@ -28,6 +33,61 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Writes lines on, each one [`clean`].
+pub struct Cleaning<W: Write> {
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Cleaning<W> {
+    pub fn new(out: W) -> Self {
+        Self { out, line: Vec::new() }
+    }
+
+    /// What came after the last line break.
+    pub fn finish(mut self) -> io::Result<()> {
+        if !self.line.is_empty() {
+            self.end_line()?;
+        }
+        self.out.flush()
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
+        writeln!(self.out, "{}", clean(&String::from_utf8_lossy(line)))?;
+        self.line.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Cleaning<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(rest) => {
+                    self.line.extend_from_slice(rest);
+                    self.end_line()?;
+                }
+                None => self.line.extend_from_slice(piece),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// What to say of an address that cannot be read. Where somebody signs in, what stands before the `@` may be a token.
+pub fn no_address(given: &str) -> String {
+    if given.contains('@') {
+        "the address cannot be read; it is not shown, because it may hold a token".to_owned()
+    } else {
+        format!("{given:?} is not an address")
+    }
 }
 
 /// For prose such as messages, where a line break means no more than a space.
@@ -89,6 +149,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_on_a_terminal_cannot_command_it() {
+        let mut out = Vec::new();
+        let mut writer = Cleaning::new(&mut out);
+        // Pieces as they come from the network: within a line, within a character.
+        for piece in [&b"rule,a\x1b[2"[..], b"J.py\r\nnext,\xc3", b"\xbc.py\nlast\x9b"] {
+            writer.write_all(piece).unwrap();
+        }
+        writer.finish().unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "rule,a\\u{1b}[2J.py\nnext,ü.py\nlast\u{fffd}\n");
+    }
+
+    #[test]
+    fn an_address_that_may_hold_a_token_is_not_repeated() {
+        for given in ["https://user:ghp_secret@host:port/x", "https://ghp_secret@:1"] {
+            assert!(!no_address(given).contains("secret"), "{given}");
+        }
+        assert_eq!(no_address("https://"), "\"https://\" is not an address");
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_instead() {

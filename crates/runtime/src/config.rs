@@ -58,6 +58,11 @@ impl Env {
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Something else that is wrong with the place this runs in.
+    pub fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+
     /// `build` gets its values when nothing was wrong. It answers none only when a required value is missing.
     pub fn finish<T>(self, build: Option<T>) -> Result<T, ConfigError> {
         match build {

@@ -30,6 +30,7 @@ impl Context {
 
     fn read(env: &mut Env, engines: &'static [EngineManifest], mib: Option<u64>, compute: Compute) -> Option<Self> {
         let engines_dir = env.optional::<PathBuf>("ENGINES_DIR").unwrap_or_else(|| ENGINES_DIR.into());
+        let transfer = Transfer::new().map_err(|error| env.problem(error.to_string())).ok();
         Some(Self {
             engines,
             machine: Machine {
@@ -42,7 +43,7 @@ impl Context {
                 landlock_required: false,
             },
             compute,
-            transfer: Transfer::new(),
+            transfer: transfer?,
         })
     }
 }

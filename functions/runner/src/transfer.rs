@@ -15,6 +15,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(150);
 
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
+    #[error("storage cannot be reached over tls: {0}")]
+    NoTls(String),
     /// Worth another try, and it had some.
     #[error("{0}")]
     Unavailable(String),
@@ -40,21 +42,15 @@ pub struct Transfer {
     client: Client,
 }
 
-impl Default for Transfer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Transfer {
-    pub fn new() -> Self {
+    /// Fails where the system has no root certificates: storage could not be told from an impostor.
+    pub fn new() -> Result<Self, TransferError> {
         let builder = Client::builder()
             .connect_timeout(Duration::from_secs(5))
             // Between two pieces, not for the whole.
             .read_timeout(Duration::from_secs(30))
             .redirect(reqwest::redirect::Policy::none());
-        // It fails when there is no TLS at all; then the plain client says so with each request.
-        Self { client: builder.build().unwrap_or_default() }
+        builder.build().map(|client| Self { client }).map_err(|error| TransferError::NoTls(causes(&error)))
     }
 
     /// The whole object, when it is not longer than `limit` bytes.
@@ -172,13 +168,17 @@ async fn send(request: RequestBuilder) -> Result<Response, TransferError> {
 }
 
 fn unavailable(error: &reqwest::Error) -> TransferError {
+    TransferError::Unavailable(causes(error))
+}
+
+fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut below = std::error::Error::source(error);
     while let Some(cause) = below {
         text = format!("{text}: {cause}");
         below = cause.source();
     }
-    TransferError::Unavailable(text)
+    text
 }
 
 /// `None`, after a pause, when there shall be another try.

@@ -87,13 +87,17 @@ def redrive(stack: Stack) -> dict[str, int]:
         count = 0
         while True:
             answer = sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10, WaitTimeSeconds=0,
-                                         MessageAttributeNames=["All"])
+                                         MessageAttributeNames=["All"],
+                                         MessageSystemAttributeNames=["MessageGroupId"])
             messages = answer.get("Messages") or []
             if not messages:
                 break
             for message in messages:
+                group = (message.get("Attributes") or {}).get("MessageGroupId")
                 sqs.send_message(QueueUrl=source, MessageBody=message["Body"],
-                                 MessageAttributes=message.get("MessageAttributes") or {})
+                                 MessageAttributes=message.get("MessageAttributes") or {},
+                                 # The organisation, by which the queue is fair.
+                                 **({"MessageGroupId": group} if group else {}))
                 # Only now: a message is twice on its queue rather than nowhere, and every reader is idempotent.
                 sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
                 count += 1

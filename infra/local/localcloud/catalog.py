@@ -24,6 +24,11 @@ def render() -> str:
     return json.dumps(engines, indent=2) + "\n"
 
 
+def engines() -> list[str]:
+    """Name of every engine."""
+    return sorted(manifest.parent.name for manifest in (REPOSITORY / "engines").glob("*/engine.toml"))
+
+
 def current() -> bool:
     """Whether the file says what the manifests say."""
     return FILE.is_file() and FILE.read_text() == render()

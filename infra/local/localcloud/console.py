@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,35 @@ _BEGAN = time.monotonic()
 def say(text: str) -> None:
     """One line, with the seconds since the command began."""
     print(f"[{time.monotonic() - _BEGAN:6.1f}s] {text}", flush=True)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block is over."""
+    waiting: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: waiting.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in waiting:
+        signal.raise_signal(number)
+
+
+def sentence(error: Exception) -> str | None:
+    """What to tell a person about a failure of the machine or of the emulator; None for a mistake in this program."""
+    if isinstance(error, Problem):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, subprocess.TimeoutExpired):
+        words = error.cmd if isinstance(error.cmd, (list, tuple)) else [error.cmd]
+        return f"{' '.join(map(str, words))} did not end within {error.timeout:.0f}s"
+    if type(error).__module__.startswith("botocore"):
+        return f"the emulator did not do what it was asked: {error} (`make logs FN=emulator` has its log)"
+    return None
 
 
 @contextmanager

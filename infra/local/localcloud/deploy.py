@@ -12,7 +12,7 @@ from typing import Any
 
 from localcloud import aws, catalog, functions, postgres, stack as places, tools
 from localcloud.console import run, say, step
-from localcloud.stack import REGION, REPOSITORY, Stack
+from localcloud.stack import REGION, REPOSITORY, Problem, Stack
 
 ROOT = REPOSITORY / "infra" / "terraform"
 _CODE = (".tf", ".json", ".tfvars", ".sh", ".tftpl")
@@ -41,11 +41,13 @@ class Terraform:
         }
 
     def init(self) -> None:
-        """Get the provider."""
+        """Get the provider and the modules."""
+        refuse_foreign_files(ROOT)
         self._run("init", "-no-color", "-upgrade=false", what="terraform init")
 
     def apply(self) -> None:
         """Make the emulator hold what the files say."""
+        refuse_foreign_files(ROOT)
         words = []
         for name, value in self.variables().items():
             words += ["-var", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
@@ -76,6 +78,15 @@ class Terraform:
         return run([self._program, f"-chdir={ROOT}", *arguments], what=what, env=self._environment)
 
 
+def refuse_foreign_files(root: Path) -> None:
+    """Terraform reads these by itself: a deployment's settings would be applied to the local cloud."""
+    patterns = ("override.tf", "*_override.tf", "terraform.tfvars", "*.auto.tfvars")
+    found = sorted(file.name for pattern in patterns for file in root.glob(pattern))
+    if found:
+        raise Problem(f"{', '.join(found)} in {root.relative_to(REPOSITORY)} would take part in every plan: deploy from a "
+                      "working copy of its own, as docs/aws.md says, and move it there")
+
+
 def ensure(stack: Stack) -> dict[str, str]:
     """Bring the emulator up to date and answer the stack's addresses and names."""
     terraform = Terraform(stack)
@@ -83,13 +94,15 @@ def ensure(stack: Stack) -> dict[str, str]:
     stamp = stack.home / "applied.json"
     applied = _read(stamp)
     if applied.get("digest") != digest or not stack.terraform_state.is_file() or not _present(stack, applied):
-        if not (stack.home / "terraform" / "providers").is_dir() or applied.get("digest") is None:
+        # A provider or a module may be new in any of these.
+        prepared = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(ROOT.rglob("*.tf")))).hexdigest()
+        if not (stack.home / "terraform" / "providers").is_dir() or applied.get("prepared") != prepared:
             with step("preparing Terraform"):
                 terraform.init()
         with step("applying Terraform (minutes the first time, most of it the provider's own waits)"):
             stamp.unlink(missing_ok=True)
             terraform.apply()
-        applied = {"digest": digest, "outputs": terraform.outputs()}
+        applied = {"digest": digest, "prepared": prepared, "outputs": terraform.outputs()}
         stamp.write_text(json.dumps(applied, indent=2) + "\n")
     else:
         say("nothing changed since the last apply")
@@ -99,6 +112,9 @@ def ensure(stack: Stack) -> dict[str, str]:
         "DUNLIN_STACK": stack.name,
         "DUNLIN_ENV": stack.environment,
         "DUNLIN_API_URL": str(outputs["api_url"]),
+        # Of the command line: where it finds the session that `up` makes, and where it would sign in.
+        "DUNLIN_CONFIG": str(stack.cli_config),
+        "DUNLIN_ENDPOINT": str(outputs["api_url"]),
         "AWS_ENDPOINT_URL": stack.endpoint,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,

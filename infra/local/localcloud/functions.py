@@ -14,6 +14,9 @@ from pathlib import Path
 from localcloud.console import run, say, step
 from localcloud.stack import REPOSITORY, Problem, Stack
 
+# e_machine of an ELF header (elf.h).
+_MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
+
 
 def names() -> list[str]:
     """Every function is a folder under functions/, and a binary of the same name."""
@@ -89,6 +92,16 @@ def _pack(binary: Path, archive: Path, copy: Path | None) -> None:
         staged.chmod(0o755)
         staged.replace(copy)
     small.unlink()
+
+
+def require(binary: Path, architecture: str) -> Path:
+    """The binary, checked to be a program for that processor: a wrong one would only fail where it is deployed."""
+    head = binary.read_bytes()[:20] if binary.is_file() else b""
+    machine = _MACHINES.get(int.from_bytes(head[18:20], "little")) if head[:4] == b"\x7fELF" else None
+    if machine != architecture:
+        raise Problem(f"{binary} is not a Linux program for {architecture}"
+                      f"{f' but for {machine}' if machine else ''}")
+    return binary
 
 
 def strip(binary: Path, out: Path) -> None:

@@ -67,9 +67,15 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers; make its data first when there are none."""
-        if self.running():
-            return
         programs = tools.postgres_programs()
+        if self.running():
+            if self.port() == self.stack.postgres_port:
+                # Again: an earlier start may have been interrupted before it.
+                self._make_database(programs)
+                return
+            self._check_port()
+            say(f"Postgres listens on port {self.port()}: restarting it on {self.stack.postgres_port}")
+            self.stop()
         self._check_port()
         if not (self.data / "PG_VERSION").is_file():
             self._make(programs)
@@ -103,11 +109,19 @@ class Server:
 
     def pid(self) -> int | None:
         """The server's process, checked to be a Postgres on our data."""
+        pid = self._noted(0)
+        return pid if pid and processes.alive(pid) and str(self.data) in processes.argv(pid) else None
+
+    def port(self) -> int | None:
+        """The port that the running server was started with."""
+        return self._noted(3)
+
+    def _noted(self, line: int) -> int | None:
+        """A line of the server's own file (postmaster.pid: pid, data folder, start time, port, ...)."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            return int((self.data / "postmaster.pid").read_text().splitlines()[line])
         except (OSError, ValueError, IndexError):
             return None
-        return pid if processes.alive(pid) and str(self.data) in processes.command(pid) else None
 
     def remove(self) -> None:
         """Delete its data."""

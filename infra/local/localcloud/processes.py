@@ -111,12 +111,23 @@ def kill_tree(leader: int, extra: Iterable[Process] = ()) -> None:
         time.sleep(0.02)
 
 
-def command(pid: int) -> str:
-    """The command line, for messages."""
+def argv(pid: int) -> list[str]:
+    """The words of the command line, whole: what a process is recognised by. Empty when there is none."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:200]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return ""
+        return []
+    return [os.fsdecode(word) for word in words[:-1]]
+
+
+def command(pid: int) -> str:
+    """The command line for messages, hence cut."""
+    return " ".join(argv(pid)).strip()[:200]
+
+
+def boot_id() -> str:
+    """Which start of the machine this is: pids and start times mean something else after the next one."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def listener(port: int) -> int | None:

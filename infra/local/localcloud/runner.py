@@ -25,8 +25,8 @@ def command_line() -> Path:
 
 
 def environment(stack: Stack) -> dict[str, str]:
-    """The command line's environment: a configuration of its own per stack, so a person's stays untouched."""
-    return {**os.environ, "DUNLIN_CONFIG": str(stack.home / "cli.toml")}
+    """The command line's environment."""
+    return {**os.environ, "DUNLIN_CONFIG": str(stack.cli_config)}
 
 
 def login(stack: Stack, values: Mapping[str, str]) -> None:
@@ -34,9 +34,9 @@ def login(stack: Stack, values: Mapping[str, str]) -> None:
     done = subprocess.run(
         [command_line(), "login", "--endpoint", values["DUNLIN_API_URL"], "--username", values["DEMO_USER"],
          "--password-stdin"],
-        env=environment(stack), input=values["DEMO_PASSWORD"], text=True, check=False)
+        env=environment(stack), input=values["DEMO_PASSWORD"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Problem(f"dunlin login failed (exit code {done.returncode})")
+        raise Problem(f"dunlin login failed (exit code {done.returncode}): {(done.stderr or done.stdout).strip()}")
 
 
 def scan(stack: Stack, *arguments: str, quiet: bool = False) -> float:
@@ -52,7 +52,6 @@ def scan(stack: Stack, *arguments: str, quiet: bool = False) -> float:
 
 def demonstrate(stack: Stack, values: Mapping[str, str]) -> None:
     """The small application with known weaknesses, then this repository."""
-    login(stack, values)
     for target, arguments in (("tests/apps/weak-app", ["--name", "weak-app"]), (".", [])):
         say(f"dunlin scan {target}")
         took = scan(stack, target, *arguments)

@@ -20,7 +20,7 @@ from typing import Any
 
 from localcloud import processes, stack as places, tools
 from localcloud.batch import container
-from localcloud.console import say, step
+from localcloud.console import say, step, uninterrupted
 from localcloud.postgres import taken
 from localcloud.settings import MODES, Settings
 from localcloud.stack import ACCOUNT, REGION, Problem, Stack
@@ -54,7 +54,12 @@ class Emulator:
         """Its process, checked to be the one that was started here."""
         noted = _read(self._stack.state_file).get("emulator") or {}
         pid, start = int(noted.get("pid") or 0), noted.get("start")
-        return pid if pid and processes.alive(pid, start) and "emulator.py" in processes.command(pid) else None
+        # A note without it was written by an older version of this, since the last start of the machine or not at all.
+        booted = noted.get("boot", processes.boot_id())
+        if not pid or booted != processes.boot_id() or not processes.alive(pid, start):
+            return None
+        # By what it was told to run, whole: a path may be long.
+        return pid if str(self._stack.emulator_config) in processes.argv(pid) else None
 
     def start(self, mode: str) -> bool:
         """Start it unless it runs with these settings already. True when it was (re)started."""
@@ -63,7 +68,7 @@ class Emulator:
         stack = self._stack
         home = stack.home
         settings = Settings(
-            stack=stack.name, runner=home / "bin" / "runner", engines=places.engines(), scratch=home / "tmp",
+            stack=stack.label, runner=home / "bin" / "runner", engines=places.engines(), scratch=stack.scratch,
             sessions=home / "sessions", batch_mode=mode)
         identity = _identity(settings, stack)
         if self.pid is not None:
@@ -76,21 +81,24 @@ class Emulator:
             self.stop()
         clear_leftovers(stack)
         self._check_port()
-        for folder in ("state", "s3", "tmp", "bin"):
+        for folder in ("state", "s3", "bin"):
             (home / folder).mkdir(parents=True, exist_ok=True)
+        _make_scratch(stack.scratch)
         settings.write(stack.emulator_config)
         if stack.emulator_log.is_file():
             stack.emulator_log.replace(stack.emulator_log.with_suffix(".log.1"))
         with step(f"starting the AWS emulator on port {stack.port}"):
-            with stack.emulator_log.open("w") as log:
+            # An interruption in between would leave a process that nobody knows of.
+            with stack.emulator_log.open("w") as log, uninterrupted():
                 process = subprocess.Popen(
                     [tools.venv_python(), str(_LOCAL / "emulator.py"), str(stack.emulator_config)],
                     cwd=home, env=_environment(stack), stdin=subprocess.DEVNULL, stdout=log,
                     stderr=subprocess.STDOUT, start_new_session=True)
-            started = processes.read(process.pid)
-            stack.state_file.write_text(json.dumps({
-                "emulator": {"pid": process.pid, "start": started.start if started else None},
-                "port": stack.port, "postgres_port": stack.postgres_port, "identity": identity}) + "\n")
+                started = processes.read(process.pid)
+                _write(stack.state_file, {
+                    "emulator": {"pid": process.pid, "start": started.start if started else None,
+                                 "boot": processes.boot_id()},
+                    "port": stack.port, "postgres_port": stack.postgres_port, "identity": identity})
             self._await(process)
         return True
 
@@ -112,7 +120,7 @@ class Emulator:
     def healthy(self) -> bool:
         """Whether it answers, and is this stack's."""
         answer = self.request("GET", "/_dunlin/health")
-        return answer is not None and answer.get("stack") == self._stack.name
+        return answer is not None and answer.get("stack") == self._stack.label
 
     def request(self, method: str, path: str) -> dict[str, Any] | None:
         """One of the launcher's own requests; None when it does not answer."""
@@ -152,10 +160,11 @@ def clear_leftovers(stack: Stack) -> None:
     noted = stack.home / "sessions"
     if noted.is_file():
         sessions: dict[int, int] = {}
+        boot = processes.boot_id()
         for line in noted.read_text().splitlines():
-            words = line.split()
-            if len(words) == 2 and all(word.isdigit() for word in words):
-                sessions[int(words[0])] = int(words[1])
+            match line.split():
+                case [session, start, noted_boot] if session.isdigit() and start.isdigit() and noted_boot == boot:
+                    sessions[int(session)] = int(start)
         # A session number may have been given out again since: whatever is ours began at or after our note of it,
         # and a new leader with that number has another start time.
         every = processes.snapshot()
@@ -165,8 +174,15 @@ def clear_leftovers(stack: Stack) -> None:
             if start is not None and leaders.get(process.session, start) == start and process.start >= start:
                 processes.signal_all([process], signal.SIGKILL)
         noted.unlink()
-    container.remove_all(stack.name)
-    shutil.rmtree(stack.home / "tmp", ignore_errors=True)
+    container.remove_all(stack.label)
+    shutil.rmtree(stack.scratch, ignore_errors=True)
+
+
+def _make_scratch(folder: Path) -> None:
+    """Ours alone to write: anybody may make a folder of that name there."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise Problem(f"{folder} belongs to another user; remove it")
 
 
 def _environment(stack: Stack) -> dict[str, str]:
@@ -176,7 +192,7 @@ def _environment(stack: Stack) -> dict[str, str]:
         "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
         "LANG": "C.UTF-8",
         "HOME": str(home),
-        "TMPDIR": str(home / "tmp"),
+        "TMPDIR": str(stack.scratch),
         "PYTHONUNBUFFERED": "1",
         "AUTH": "true",
         "PERSIST_STATE": "1",
@@ -196,13 +212,21 @@ def _environment(stack: Stack) -> dict[str, str]:
 
 
 def _identity(settings: Settings, stack: Stack) -> str:
-    """What a running emulator was started from."""
-    digest = hashlib.sha256(repr((settings, stack, sorted(_environment(stack).items()))).encode())
+    """What a running emulator was started from. PATH is not part of it: it differs from one terminal to the next."""
+    environment = sorted(item for item in _environment(stack).items() if item[0] != "PATH")
+    digest = hashlib.sha256(repr((settings, stack, environment)).encode())
     for file in [_LOCAL / "emulator.py", _LOCAL / "requirements.txt", *sorted((_LOCAL / "localcloud").rglob("*.py"))]:
         if file.parent.name in ("batch", "hooks") or file.name in ("emulator.py", "requirements.txt", "settings.py",
                                                                   "processes.py"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(content) + "\n")
+    fresh.replace(file)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ class Stack:
         return _ENVIRONMENTS[self.name]
 
     @property
+    def label(self) -> str:
+        """A name that no stack of another working copy has: of containers, and of the emulator that answers."""
+        return f"{self.name}-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
+
+    @property
     def home(self) -> Path:
         """The stack's data."""
         return REPOSITORY / ".local" / self.name
@@ -59,6 +65,12 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def scratch(self) -> Path:
+        """Where functions and jobs unpack what they scan. Outside of the working copy: engines look for a repository, and
+        for what it ignores, in every folder above."""
+        return Path("/var/tmp") / f"dunlin-{self.label}"
+
+    @property
     def state_file(self) -> Path:
         """What is running: pids and start times."""
         return self.home / "running.json"
@@ -67,6 +79,11 @@ class Stack:
     def env_file(self) -> Path:
         """Shell assignments for people, tests and the Makefile."""
         return self.home / "env"
+
+    @property
+    def cli_config(self) -> Path:
+        """The command line's configuration, with the demo user's session; a person's own stays untouched."""
+        return self.home / "cli.toml"
 
     @property
     def functions(self) -> Path:

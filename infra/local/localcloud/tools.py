@@ -73,7 +73,7 @@ def terraform() -> Path:
     """Terraform itself; it is not on any registry we could install it from."""
     found = shutil.which("terraform")
     if not found:
-        raise Problem("terraform 1.9 or newer is needed and not in PATH; get it from "
+        raise Problem("terraform 1.11 or newer is needed and not in PATH; get it from "
                       "https://developer.hashicorp.com/terraform/install, or use your system's package")
     return Path(found)
 

@@ -38,12 +38,7 @@ impl Person {
     }
 
     fn command(&self, folder: &Path) -> Command {
-        // Built by `cargo build --workspace --bins`, which the stack's start does first.
-        let program = std::env::current_exe()
-            .ok()
-            .and_then(|exe| Some(exe.parent()?.parent()?.join("dunlin")))
-            .unwrap_or_default();
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         command.current_dir(folder).env("DUNLIN_CONFIG", self.home.path().join("config.toml")).env("NO_COLOR", "1");
         // For scans on this machine.
         command.env("XDG_CACHE_HOME", self.home.path()).env("DUNLIN_ENGINES_DIR", repository().join(".local/engines"));
@@ -55,6 +50,12 @@ impl Person {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok((status.code().unwrap_or(-1), text(stdout), text(stderr)))
     }
+}
+
+/// Built by `cargo build --workspace --bins`, which the stack's start does first.
+fn program() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_default();
+    exe.ancestors().nth(2).map(|folder| folder.join("dunlin")).unwrap_or_default()
 }
 
 fn work_tree(files: &[(&str, &str)]) -> Result<(tempfile::TempDir, PathBuf)> {
@@ -131,5 +132,21 @@ fn reports_are_written_where_they_are_wanted() -> Result<()> {
     }
     let (code, scans, _) = person.run(&root, &["scans"])?;
     ensure!(code == 0 && scans.contains("complete"), "{scans}");
+    Ok(())
+}
+
+/// README's next step: a shell that has read the stack's file needs nothing else.
+#[test]
+fn a_shell_with_the_stack_file_is_signed_in() -> Result<()> {
+    let file = repository().join(".local").join(value("DUNLIN_STACK")?).join("env");
+    let program = program();
+    let output = Command::new("sh")
+        .args(["-c", ". \"$0\" && exec \"$1\" scans"])
+        .args([&file, &program])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     Ok(())
 }

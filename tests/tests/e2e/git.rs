@@ -3,7 +3,10 @@
 use crate::{unseen, weak_python};
 use anyhow::{Result, ensure};
 use dunlin_testkit::git::{GitServer, Rule, TOKEN};
-use dunlin_tests::api::Api;
+use dunlin_tests::{
+    api::Api,
+    cloud::{Cloud, value},
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -56,8 +59,46 @@ async fn a_private_repository_needs_its_token_and_the_token_is_nowhere() -> Resu
     let logs = dunlin_tests::cloud::local_cloud(&["logs"])?;
     ensure!(!logs.contains(TOKEN), "the token is in the logs");
     ensure!(!serde_json::to_string(&view)?.contains(TOKEN));
+    for (place, text) in kept(&id).await? {
+        ensure!(!text.contains(TOKEN), "the token is in {place}");
+    }
     api.send(Method::DELETE, "/v1/credentials/vault-reader", None, &[]).await?;
     Ok(())
+}
+
+/// What is written down about a scan of `demo`, by place: what was accepted, what was planned, and every step's input and output.
+async fn kept(scan: &str) -> Result<Vec<(String, String)>> {
+    let cloud = Cloud::connect().await?;
+    let mut found = Vec::new();
+    let bucket = value("DATA_BUCKET")?;
+    for prefix in [format!("accepted/demo/{scan}"), format!("plans/demo/{scan}")] {
+        let listed = cloud.objects.list_objects_v2().bucket(&bucket).prefix(&prefix).send().await?;
+        ensure!(!listed.contents().is_empty(), "the premise: something is below {prefix}");
+        for key in listed.contents().iter().filter_map(|object| object.key()) {
+            let bytes = cloud.object(key).await?.unwrap_or_default();
+            found.push((key.to_owned(), String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    let arn = format!("{}:{scan}", value("STATE_MACHINE_ARN")?.replace(":stateMachine:", ":execution:"));
+    let described = cloud.workflows.describe_execution().execution_arn(&arn).send().await?;
+    found.push(("the execution".to_owned(), format!("{described:?}")));
+    let mut pages = cloud
+        .workflows
+        .get_execution_history()
+        .execution_arn(&arn)
+        .include_execution_data(true)
+        .into_paginator()
+        .send();
+    let mut events = 0;
+    while let Some(page) = pages.next().await {
+        for event in page?.events() {
+            events += 1;
+            found.push(("the execution's history".to_owned(), format!("{event:?}")));
+        }
+    }
+    let whole: String = found.iter().map(|(_, text)| text.as_str()).collect();
+    ensure!(events > 20 && whole.contains("vault-reader"), "the premise: the history shows what the steps were given");
+    Ok(found)
 }
 
 #[tokio::test]

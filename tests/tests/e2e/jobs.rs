@@ -2,8 +2,13 @@
 
 use crate::weak_python;
 use anyhow::{Context, Result, ensure};
+use aws_sdk_sfn::types::ExecutionStatus;
 use dunlin_contracts::api::{JobView, ScanView};
-use dunlin_tests::{api::Api, cloud::Cloud, engines, wait};
+use dunlin_tests::{
+    api::Api,
+    cloud::{Cloud, value},
+    engines, wait,
+};
 use reqwest::Method;
 use std::{fs, time::Duration};
 
@@ -150,7 +155,21 @@ async fn a_scan_cancelled_before_it_starts_never_runs() -> Result<()> {
     ensure!(answer.status == 202, "{}", answer.body);
     let view = api.ended(&id).await?;
     ensure!(view.status == "cancelled", "{view:#?}");
-    ensure!(cloud.batch_jobs(&id).await?.iter().all(|(_, state)| state != "RUNNING"));
+    // The execution may only end after the scan has; what it submitted until then is all there will be.
+    wait::until("the execution's end", Duration::from_secs(60), async || {
+        let machine = value("STATE_MACHINE_ARN")?.replace(":stateMachine:", ":execution:");
+        match cloud.workflows.describe_execution().execution_arn(format!("{machine}:{id}")).send().await {
+            Ok(seen) => Ok((*seen.status() != ExecutionStatus::Running).then_some(())),
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => Ok(Some(())),
+            Err(e) => Err(e.into()),
+        }
+    })
+    .await?;
+    for (job, _) in cloud.batch_jobs(&id).await? {
+        let described = cloud.batch.describe_jobs().jobs(&job).send().await?;
+        let job = described.jobs().first().context("a job that is listed is not described")?;
+        ensure!(job.started_at().is_none() && job.attempts().is_empty(), "it ran, and was ended: {job:?}");
+    }
     Ok(())
 }
 

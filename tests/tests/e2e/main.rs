@@ -4,6 +4,8 @@
 mod access;
 mod command_line;
 mod containers;
+mod counts;
+mod endings;
 mod failures;
 mod git;
 mod hostile;

@@ -15,7 +15,7 @@ use dunlin_local::{Error, Request, Scanned, cache::Cache};
 use dunlin_reports::{ReportFormat, ReportWriter};
 use std::{
     env,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -99,6 +99,12 @@ fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<O
         None => result::tell_people(view, &scanned.findings.findings, None, result, terminal)?,
         Some(format) => {
             match &result.output {
+                // A program that reads it gets the bytes; a terminal would obey what a file's name says.
+                None if io::stdout().is_terminal() => {
+                    let mut safe = text::Cleaning::new(io::stdout().lock());
+                    report(scanned, format, &mut safe)?;
+                    safe.finish().context("the report could not be written")?;
+                }
                 None => match report(scanned, format, &mut BufWriter::new(io::stdout().lock())) {
                     Err(error) if is_closed_pipe(&error) => {}
                     other => other?,

@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow};
 use dunlin_contracts::api::{FindingView, ScanView};
 use dunlin_reports::{ReportError, ReportFormat};
 use std::{
-    io::{self, Seek, Write},
+    io::{self, IsTerminal, Seek, Write},
     path::Path,
 };
 use uuid::Uuid;
@@ -116,9 +116,12 @@ async fn save_report(api: &Api, scan: &ScanView, format: ReportFormat, output: O
     // Whole or not at all: half a SARIF file would be worse than none.
     let mut file = output.map(beside).transpose()?;
     let mut stdout = io::stdout();
-    let sink: &mut dyn Write = match &mut file {
-        Some(file) => file,
-        None => &mut stdout,
+    // A program that reads it gets the bytes; a terminal would obey what a file's name says.
+    let mut safe = stdout.is_terminal().then(|| text::Cleaning::new(io::stdout()));
+    let sink: &mut dyn Write = match (&mut file, &mut safe) {
+        (Some(file), _) => file,
+        (None, Some(safe)) => safe,
+        (None, None) => &mut stdout,
     };
     if ReportFormat::STORED.contains(&format) {
         fetch(api, scan.id, format, sink).await?;
@@ -128,6 +131,9 @@ async fn save_report(api: &Api, scan: &ScanView, format: ReportFormat, output: O
         fetch(api, scan.id, ReportFormat::Json, &mut json).await?;
         json.rewind().context("the report cannot be read")?;
         convert(json, scan, format, sink)?;
+    }
+    if let Some(safe) = safe {
+        safe.finish().context("the report could not be written")?;
     }
     match (file, output) {
         (Some(file), Some(path)) => keep(file, path),

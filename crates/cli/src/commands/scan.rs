@@ -50,7 +50,7 @@ pub(super) fn address(target: &str) -> anyhow::Result<Option<Url>> {
         }
         return Ok(None);
     }
-    let url = Url::parse(target).with_context(|| format!("{target:?} is not an address"))?;
+    let url = Url::parse(target).with_context(|| text::no_address(target))?;
     match url.scheme() {
         "https" | "http" => {}
         "ssh" | "git" => bail!(

@@ -32,5 +32,6 @@ pub async fn delete(context: &Context, caller: &Caller) -> Result<Response<Body>
 }
 
 fn secret_name(context: &Context, caller: &Caller) -> String {
-    format!("{}/tenants/{}/webhook", context.secrets_prefix, caller.tenant)
+    // A name that no credential can have: the notifier's role reads every secret that ends so.
+    format!("{}/tenants/{}/webhook/receiver", context.secrets_prefix, caller.tenant)
 }

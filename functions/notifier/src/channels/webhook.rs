@@ -23,7 +23,7 @@ pub struct Webhook {
     pub egress: Egress,
 }
 
-/// `<prefix>/tenants/<tenant>/webhook`, as intake wrote it.
+/// `<prefix>/tenants/<tenant>/webhook/receiver`, as intake wrote it.
 #[derive(Deserialize)]
 struct Settings {
     url: String,
@@ -37,7 +37,7 @@ impl Channel for Webhook {
     }
 
     async fn scan_ended(&self, input: &NotifierInput) -> Result<Sent, Failure> {
-        let name = format!("{}/tenants/{}/webhook", self.secrets_prefix, input.scan.tenant);
+        let name = format!("{}/tenants/{}/webhook/receiver", self.secrets_prefix, input.scan.tenant);
         let secret = self.secrets.get(&name).await.map_err(|e| match e.is_retryable() {
             true => Failure::Again(e.to_string()),
             false => Failure::ForGood(e.to_string()),

@@ -52,7 +52,7 @@ async fn context(url: Option<String>, allow: &str) -> (Context, Arc<MemoryObject
     let secrets = MemorySecrets::default();
     if let Some(url) = url {
         let secret = serde_json::json!({ "url": url, "signing_key": KEY }).to_string();
-        secrets.put("dunlin/test/tenants/demo/webhook", &secret).await.unwrap();
+        secrets.put("dunlin/test/tenants/demo/webhook/receiver", &secret).await.unwrap();
     }
     let objects = Arc::new(MemoryObjects::default());
     let egress = Egress::new(allow.parse().unwrap(), Timeouts::default()).unwrap();

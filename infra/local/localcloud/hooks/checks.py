@@ -19,6 +19,7 @@ _NEEDED = {
                                            "_log_groups"),
     "ministack.services.eventbridge": ("_put_events",),
     "ministack.services.lambda_svc": ("_provided_worker_env", "executions_in_flight"),
+    "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS", "resource_tags"),
     "ministack.services.stepfunctions": (
         "_SERVICE_DISPATCH", "_ExecutionError", "_executions", "_state_machines", "_run_execution", "_fail_execution",
         "_stop_execution", "_execute_task", "_execute_pass", "_execute_choice", "_execute_wait", "_execute_parallel",

@@ -1,4 +1,4 @@
-"""IAM: which resource a Batch request is about. The emulator knows the actions of Batch but not their resources."""
+"""IAM: which resource a Batch request is about, and its tags. The emulator knows the actions of Batch but neither."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ministack.core import iam_actions
+from ministack.services import batch as stub
+from ministack.services import tagging
 
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbatch.html: what a request's resource is.
 _FIELDS = {
@@ -21,6 +23,13 @@ _FIELDS = {
 def install() -> None:
     """Put the hook in place."""
     iam_actions.extract_resource_arn = _with_batch(iam_actions.extract_resource_arn)
+    # For `aws:ResourceTag/...`, the only way to tell one's own jobs from others: their ids are not known before.
+    tagging._RESOURCE_TAG_COLLECTORS["batch"] = _job_tags
+
+
+def _job_tags() -> list[tuple[str, list[dict[str, str]]]]:
+    return [(job["jobArn"], [{"Key": key, "Value": value} for key, value in (job.get("tags") or {}).items()])
+            for job in list(stub._jobs._data.values())]
 
 
 def _with_batch(extract: Callable[..., str]) -> Callable[..., str]:

@@ -24,7 +24,7 @@ resource "aws_iam_role_policy" "this" {
         [{ sid = "WriteLogs", actions = ["logs:CreateLogStream", "logs:PutLogEvents"], resources = ["${aws_cloudwatch_log_group.this.arn}:*"] }],
         var.statements,
       ) :
-      { Sid = statement.sid, Effect = "Allow", Action = statement.actions, Resource = statement.resources }
+      { for key, value in { Sid = statement.sid, Effect = "Allow", Action = statement.actions, Resource = statement.resources, Condition = try(statement.condition, null) } : key => value if value != null }
     ]
   })
 }

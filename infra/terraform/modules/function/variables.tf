@@ -74,7 +74,7 @@ variable "environment" {
 
 variable "statements" {
   description = "What its role may do besides writing its log."
-  type        = list(object({ sid = string, actions = list(string), resources = list(string) }))
+  type        = list(object({ sid = string, actions = list(string), resources = list(string), condition = optional(map(map(string))) }))
 }
 
 variable "network" {

@@ -1,0 +1,115 @@
+//! What a deployment does, in which order, and what stands in the way of taking it down.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
+
+#[expect(dead_code, reason = "the other contract tests use the rest")]
+mod contract_support;
+
+use contract_support::{Module, attribute, entries, read};
+use hcl::expr::Expression;
+
+fn text(block: &hcl::Block, name: &str) -> String {
+    attribute(block, name).unwrap_or_else(|| panic!("no {name}")).to_string()
+}
+
+#[test]
+fn no_function_has_new_code_before_the_tables_are_there() {
+    let root = Module::root();
+    let invocation = root.block("resource", &["aws_lambda_invocation", "migrate"]);
+    assert!(text(invocation, "function_name").contains("module.migrate.name"));
+    let others = root.block("module", &["function"]);
+    assert!(text(others, "for_each").contains(r#"name != "migrate""#), "migrate is updated with the others");
+    assert!(text(others, "depends_on").contains("aws_lambda_invocation.migrate"));
+    // The other way round would be a circle: what migrate needs must not wait for the others.
+    let migrate = root.block("module", &["migrate"]);
+    assert!(attribute(migrate, "depends_on").is_none(), "migrate waits for nobody");
+    assert!(migrate.body().attributes().all(|attribute| !attribute.expr().to_string().contains("module.function")));
+}
+
+#[test]
+fn only_recorders_take_concurrency_from_the_account() {
+    // A new account has a quota of 10, of which none can be reserved.
+    let root = Module::root();
+    for (name, function) in entries(root.local("functions")) {
+        if let Some(reserved) = entries(function).get("reserved_concurrency") {
+            assert_eq!(reserved.to_string(), "var.recorder_concurrency", "{name}");
+        }
+    }
+    assert!(attribute(root.block("module", &["migrate"]), "reserved_concurrency").is_none());
+}
+
+#[test]
+fn every_protection_can_be_taken_off_and_is_on_by_default() {
+    let root = Module::root();
+    let cluster = root.block("resource", &["aws_rds_cluster", "main"]);
+    assert!(text(cluster, "deletion_protection").contains("var.database_deletion_protection"));
+    assert!(text(cluster, "skip_final_snapshot").contains("!var.database_final_snapshot"));
+    let pool = root.block("resource", &["aws_cognito_user_pool", "main"]);
+    assert!(text(pool, "deletion_protection").contains("var.user_pool_deletion_protection"));
+    let down = read("docs/aws.md").split("## Taking it down").nth(1).unwrap().to_owned();
+    for name in ["database_deletion_protection", "user_pool_deletion_protection", "database_final_snapshot"] {
+        let default = attribute(root.block("variable", &[name]), "default").unwrap();
+        assert_eq!(default, &Expression::Bool(true), "{name}");
+        assert!(down.contains(name), "docs/aws.md does not say {name}");
+    }
+}
+
+#[test]
+fn jobs_are_ended_only_where_a_scan_submitted_them() {
+    let root = Module::root();
+    let intake = entries(root.local("permissions"))["intake"].to_string();
+    let machine = root.local("state_machine_permissions").to_string();
+    for (who, statements) in [("intake", intake), ("the state machine", machine)] {
+        let at = statements.find("batch:TerminateJob").unwrap_or_else(|| panic!("{who} ends no job"));
+        assert!(statements[at..].split('}').next().unwrap().contains("local.only_our_jobs"), "{who} may end any job");
+    }
+    let condition = root.local("only_our_jobs").to_string();
+    let tag = "dunlin:scan";
+    assert!(condition.contains(&format!("aws:ResourceTag/{tag}")), "{condition}");
+    let submitted = read("statemachines/scan.asl.json");
+    assert!(submitted.contains(&format!("\"Tags\": {{\"{tag}\":")), "jobs have another tag");
+}
+
+#[test]
+fn the_notifier_reads_no_credential_of_a_repository() {
+    let root = Module::root();
+    let notifier = entries(root.local("permissions"))["notifier"].to_string();
+    let name = notifier.split("/tenants/*/").nth(1).unwrap().split('"').next().unwrap();
+    // `*` takes slashes too: `tenants/*/webhook-??????` would be the credential tenants/acme/git/webhook as well. A credential's
+    // name has no slash, so it cannot end like this.
+    assert_eq!(name, "webhook/receiver-??????");
+    for file in ["functions/intake/src/routes/webhook.rs", "functions/notifier/src/channels/webhook.rs"] {
+        assert!(read(file).contains("{}/tenants/{}/webhook/receiver\""), "{file} uses another name");
+    }
+}
+
+#[test]
+fn a_database_that_wakes_up_calls_nobody() {
+    let root = Module::root();
+    let unavailable = root.block("resource", &["aws_cloudwatch_metric_alarm", "api_unavailable"]);
+    let seconds: u64 = ["period", "evaluation_periods"]
+        .iter()
+        .map(|name| contract_support::number(attribute(unavailable, name).unwrap()))
+        .product();
+    assert!(seconds >= 900, "a paused database answers 503 for half a minute, several times a day");
+    let filter = root.block("resource", &["aws_cloudwatch_log_metric_filter", "api_errors"]);
+    let pattern = text(filter, "pattern");
+    assert!(pattern.contains("$.status") && pattern.contains("503"), "{pattern}");
+    // A pattern on numbers would never match: the access log writes strings.
+    assert!(read("infra/terraform/api.tf").contains(r#"status      = "$context.status""#));
+}
+
+#[test]
+fn one_version_of_terraform_is_named_everywhere() {
+    let root = Module::root();
+    let wanted = text(root.blocks("terraform").next().unwrap(), "required_version");
+    let version = wanted.trim_matches('"').trim_start_matches(">= ").to_owned();
+    for file in ["README.md", "docs/aws.md", "docs/local-cloud.md", "infra/local/localcloud/tools.py"] {
+        let text = read(file).to_lowercase();
+        for (at, _) in text.match_indices("terraform 1.") {
+            let named: String = text[at + 10..].chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+            assert_eq!(named.trim_end_matches('.'), version, "{file}");
+        }
+        assert!(text.contains(&format!("terraform {version}")), "{file} names no version");
+    }
+}
