@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
 
-#[expect(dead_code, reason = "the other contract tests use the rest")]
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, read};

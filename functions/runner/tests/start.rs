@@ -1,7 +1,5 @@
 //! The program itself, in an image that lacks what it needs.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::process::Command;
 
 /// An image without root certificates would otherwise end in a panic, with no word about what to mend.
