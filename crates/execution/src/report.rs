@@ -68,7 +68,8 @@ pub fn keep(report: impl Read, into: &Path, place: &str, hide_source: bool) -> i
 
 /// String by string, so that a report of any length needs little memory. The report has been read before: it is JSON.
 fn redact(mut report: impl BufRead, out: &mut impl Write, place: &str, hide_source: bool) -> io::Result<()> {
-    let mut in_snippet = false;
+    // How deep inside the value of `"snippet":` this is.
+    let mut snippet: Option<u32> = None;
     let mut literal = Vec::new();
     loop {
         let between = report.fill_buf()?;
@@ -77,8 +78,7 @@ fn redact(mut report: impl BufRead, out: &mut impl Write, place: &str, hide_sour
         }
         let quote = between.iter().position(|byte| *byte == b'"');
         let plain = quote.unwrap_or(between.len());
-        // `"snippet": { "text": ... }`: the object's end is the end of the snippet.
-        in_snippet &= !between[..plain].contains(&b'}');
+        snippet = between[..plain].iter().fold(snippet, |depth, byte| after(depth?, *byte));
         out.write_all(&between[..plain])?;
         report.consume(plain + usize::from(quote.is_some()));
         if quote.is_none() {
@@ -90,14 +90,25 @@ fn redact(mut report: impl BufRead, out: &mut impl Write, place: &str, hide_sour
         // What the reader passed over was not looked at by it: the bytes of another encoding, half of a pair of surrogates.
         let text: String = serde_json::from_slice(&literal).unwrap_or_else(|_| "****".to_owned());
         if text == "snippet" {
-            in_snippet = true;
+            snippet = snippet.or(Some(0));
         }
-        let text = if in_snippet && hide_source && text != "snippet" && text != "text" {
+        let text = if snippet.is_some() && hide_source && text != "snippet" && text != "text" {
             "****".to_owned()
         } else {
             mask(&text.replace(place, ""))
         };
         serde_json::to_writer(&mut *out, &text)?;
+    }
+}
+
+/// The depth inside a snippet behind one byte that is in no string; none when the snippet is over. It is a string, or an object with
+/// whatever an engine puts into it.
+fn after(depth: u32, byte: u8) -> Option<u32> {
+    match (byte, depth) {
+        (b'{' | b'[', _) => Some(depth.saturating_add(1)),
+        (b'}' | b']', 0 | 1) | (b',', 0) => None,
+        (b'}' | b']', _) => Some(depth - 1),
+        _ => Some(depth),
     }
 }
 
@@ -144,6 +155,16 @@ mod tests {
         // A tiny buffer: strings and escapes fall across its end.
         redact(BufReader::with_capacity(7, report.as_bytes()), &mut out, "/tmp/job-1", hide_source).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_snippet_ends_where_its_own_object_ends() {
+        let nested = r#"{"snippet":{"rendered":{"text":"line one"},"text":"line two"},"message":{"text":"kept"}}"#;
+        let redacted = redacted(nested, true);
+        assert!(!redacted.contains("line") && redacted.contains("kept"), "{redacted}");
+        assert!(serde_json::from_str::<serde_json::Value>(&redacted).is_ok(), "{redacted}");
+        let plain = super::tests::redacted(r#"[{"snippet":"line one","next":"kept"},{"b":"kept too"}]"#, true);
+        assert!(!plain.contains("line") && plain.contains("kept\"") && plain.contains("kept too"), "{plain}");
     }
 
     #[test]
