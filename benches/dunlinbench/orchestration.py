@@ -77,7 +77,7 @@ def _repeated(stack: Stack, machine: str, jobs: int) -> Iterator[None]:
     definition = json.loads(before)
     if definition["States"][_MAP]["Items"] != "{% $jobs %}":
         raise Problem(f"the Map {_MAP!r} of the state machine takes other items than this bench knows")
-    definition["States"][_MAP]["Items"] = "{% [1.." + str(jobs) + "].($jobs[0]) %}"
+    definition["States"][_MAP]["Items"] = "{% [[1.." + str(jobs) + "].($jobs[0])] %}"
     sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
     try:
         yield
@@ -91,7 +91,8 @@ def _scan(stack: Stack, machine: str) -> _Scan:
     with tempfile.TemporaryDirectory() as folder:
         # New code, or its result is known and no job runs.
         (Path(folder) / "app.py").write_text(f"import os\nos.system(input())  # {uuid.uuid4()}\n")
-        seconds = runner.scan(stack, folder, "--name", "bench", "--engines", "ruff", "--no-progress", quiet=True)
+        seconds = runner.scan(stack, folder, "--all-files", "--name", "bench", "--engines", "ruff",
+                               "--no-progress", quiet=True)
     started = [e for e in sfn.list_executions(stateMachineArn=machine, maxResults=1000)["executions"]
                if e["executionArn"] not in before]
     if len(started) != 1:
@@ -128,7 +129,10 @@ def _engine_seconds(stack: Stack, scan: str) -> float:
     if key is None:
         raise Problem(f"scan {scan} left no report")
     report = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    return max((engine.get("duration_ms") or 0) for engine in report["scan"]["engines"]) / 1000
+    took = [engine.get("duration_ms") for engine in report["scan"]["engines"]]
+    if None in took or not took:
+        raise Problem(f"the report of scan {scan} does not say how long its engine took; is the stack up to date (`make up`)?")
+    return float(max(took)) / 1000
 
 
 def _bare_map(stack: Stack, jobs: int) -> float:
