@@ -1,4 +1,4 @@
-//! Keys that are held by a trigger once a statement, in place of a foreign key once a row.
+//! What keeps rows of one organisation apart from those of another, and from nowhere.
 #![expect(clippy::unwrap_used, reason = "for tests only")]
 
 mod common;

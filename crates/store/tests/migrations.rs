@@ -21,7 +21,7 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
             "V5__enforced",
             "V6__resolved_at",
             "V7__latest_scan",
-            "V8__set_based_keys"
+            "V8__fewer_indexes"
         ]
     );
     let second = store.migrate().await.unwrap();
