@@ -1,5 +1,4 @@
 //! What keeps rows of one organisation apart from those of another, and from nowhere.
-#![expect(clippy::unwrap_used, reason = "for tests only")]
 
 mod common;
 
