@@ -72,6 +72,8 @@ locals {
     aggregator = {
       description = "Streams job results into findings and reports, in one transaction"
       memory_mib  = 1024
+      # SARIF, JSON and CSV lie beside each other until the last finding is written: about 1 GB for a million findings.
+      storage_mib = 4096
       database    = "app"
       environment = { DATA_BUCKET = local.data_bucket }
     }

@@ -52,7 +52,7 @@ impl Named for Error {
             Self::DatabaseUnavailable(_) => names::DATABASE_UNAVAILABLE,
             Self::DatabaseRejected(_) => names::DATABASE_REJECTED,
             Self::StorageRefused(_) => names::STORAGE_REFUSED,
-            // A full disk empties with the environment: another try gets a fresh one.
+            // A full disk may hold what an earlier invocation left: another environment has an empty one.
             Self::Storage(_) | Self::StorageStream(_) | Self::Report(_) | Self::Scratch(_) => {
                 names::STORAGE_UNAVAILABLE
             }

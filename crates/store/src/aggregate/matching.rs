@@ -14,7 +14,10 @@ pub(super) struct Matched {
 /// Scans of one line of history are matched one after the other.
 pub(super) async fn lock_track(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<(), StoreError> {
     let name = format!("track/{}/{}/{}", input.scan.tenant, input.scan.repository_id, input.snapshot.track);
+    // Everything was loaded for this, and the other aggregation takes its time: only the statement's own bound ends the wait.
+    tx.batch_execute("set local lock_timeout = 0").await?;
     tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&text(&name)]).await?;
+    tx.batch_execute("set local lock_timeout to default").await?;
     Ok(())
 }
 
