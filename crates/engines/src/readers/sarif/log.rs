@@ -7,23 +7,21 @@ use super::super::{
     json::{Any, Elements, Fields, List, Object, Scalar, Text, first_chars},
     words,
 };
+use super::{
+    location::{Artifact, Artifacts, Bases, Locations, Physical},
+    notes::{Invocations, Notes},
+    properties::Properties,
+};
 use crate::EngineManifest;
 use dunlin_core::finding::{Confidence, Severity};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use std::collections::HashMap;
 
 /// Ids of rules and bases, words like `error`, names.
-const WORD_CHARS: usize = 1_000;
-/// Longer than any path, percent-encoded.
-const URI_CHARS: usize = 16_000;
+pub(super) const WORD_CHARS: usize = 1_000;
 /// More rules than any engine has. Results may still name a later one by its id.
 const MAX_DESCRIPTORS: usize = 200_000;
-/// As many files as a snapshot has.
-const MAX_ARTIFACTS: usize = 200_000;
-const MAX_BASES: usize = 1_000;
 const MAX_EXTENSIONS: usize = 1_000;
-/// More of them are counted and not kept.
-const MAX_COMPLAINTS: usize = 100;
 
 /// 3.14
 pub(super) struct Run<'a> {
@@ -294,7 +292,7 @@ impl Object for Index<'_> {
     }
 }
 
-fn integer<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<i64>, A::Error> {
+pub(super) fn integer<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<i64>, A::Error> {
     let mut value = Scalar::Other;
     map.next_value_seed(Any(&mut value, 0))?;
     Ok(value.integer())
@@ -391,7 +389,7 @@ impl Object for Reading<'_> {
 
 /// 3.11
 #[derive(Default)]
-struct Message {
+pub(super) struct Message {
     text: Option<String>,
     markdown: Option<String>,
     id: Option<String>,
@@ -413,7 +411,7 @@ impl Object for Message {
 
 impl Message {
     /// 3.11.5: `{0}` stands for the first argument. Each may be named often, so the whole has a bound of its own.
-    fn words(self) -> String {
+    pub fn words(self) -> String {
         let template = self.text.or(self.markdown).or(self.id).unwrap_or_default();
         let arguments = self.arguments.list();
         if arguments.is_empty() {
@@ -474,260 +472,6 @@ impl Object for Suppression {
             return Ok(false);
         }
         map.next_value_seed(Text(&mut self.0, WORD_CHARS))?;
-        Ok(true)
-    }
-}
-
-/// The first location that names a file.
-struct Locations<'a>(&'a mut Physical);
-
-impl List for Locations<'_> {
-    fn element<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        if self.0.artifact.is_something() {
-            return Ok(list.next_element::<IgnoredAny>()?.is_some());
-        }
-        Ok(list.next_element_seed(Fields(&mut Location(self.0)))?.is_some())
-    }
-}
-
-struct Location<'a>(&'a mut Physical);
-
-impl Object for Location<'_> {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        if key == "physicalLocation" {
-            map.next_value_seed(Fields(&mut *self.0))?;
-        }
-        Ok(key == "physicalLocation")
-    }
-}
-
-/// 3.29
-#[derive(Debug, Default)]
-pub(super) struct Physical {
-    pub artifact: Artifact,
-    pub region: Region,
-}
-
-impl Object for Physical {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "artifactLocation" => map.next_value_seed(Fields(&mut self.artifact))?,
-            "region" => map.next_value_seed(Fields(&mut self.region))?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-/// 3.4
-#[derive(Debug, Default)]
-pub(super) struct Artifact {
-    pub uri: Option<String>,
-    pub base: Option<String>,
-    pub index: Option<i64>,
-}
-
-impl Artifact {
-    const fn is_something(&self) -> bool {
-        self.uri.is_some() || self.index.is_some()
-    }
-}
-
-impl Object for Artifact {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "uri" => map.next_value_seed(Text(&mut self.uri, URI_CHARS))?,
-            "uriBaseId" => map.next_value_seed(Text(&mut self.base, WORD_CHARS))?,
-            "index" => self.index = integer(map)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-/// 3.30
-#[derive(Debug, Default)]
-pub(super) struct Region {
-    pub start_line: Option<i64>,
-    pub start_column: Option<i64>,
-    pub end_line: Option<i64>,
-    pub end_column: Option<i64>,
-}
-
-impl Object for Region {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "startLine" => self.start_line = integer(map)?,
-            "startColumn" => self.start_column = integer(map)?,
-            "endLine" => self.end_line = integer(map)?,
-            "endColumn" => self.end_column = integer(map)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-/// 3.14.15
-struct Artifacts<'a>(&'a mut Vec<Artifact>);
-
-impl List for Artifacts<'_> {
-    fn element<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        if self.0.len() >= MAX_ARTIFACTS {
-            return Ok(list.next_element::<IgnoredAny>()?.is_some());
-        }
-        let mut entry = ArtifactEntry(Artifact::default());
-        let some = list.next_element_seed(Fields(&mut entry))?.is_some();
-        if some {
-            self.0.push(entry.0);
-        }
-        Ok(some)
-    }
-}
-
-struct ArtifactEntry(Artifact);
-
-impl Object for ArtifactEntry {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        if key == "location" {
-            map.next_value_seed(Fields(&mut self.0))?;
-        }
-        Ok(key == "location")
-    }
-}
-
-/// 3.14.14
-struct Bases<'a>(&'a mut HashMap<String, Artifact>);
-
-impl Object for Bases<'_> {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        if self.0.len() >= MAX_BASES {
-            return Ok(false);
-        }
-        let mut base = Artifact::default();
-        map.next_value_seed(Fields(&mut base))?;
-        self.0.insert(key.to_owned(), base);
-        Ok(true)
-    }
-}
-
-struct Invocations<'a, 'b>(&'a mut Run<'b>);
-
-impl List for Invocations<'_, '_> {
-    fn element<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        let before = self.0.notes.count;
-        let mut invocation = Invocation { successful: Scalar::Other, notes: &mut self.0.notes };
-        if list.next_element_seed(Fields(&mut invocation))?.is_none() {
-            return Ok(false);
-        }
-        let failed = matches!(invocation.successful, Scalar::Bool(false));
-        // One that says why it failed has been heard already.
-        self.0.failed_invocations += u64::from(failed && self.0.notes.count == before);
-        Ok(true)
-    }
-}
-
-/// 3.20
-struct Invocation<'a> {
-    successful: Scalar,
-    notes: &'a mut Notes,
-}
-
-impl Object for Invocation<'_> {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "executionSuccessful" => map.next_value_seed(Any(&mut self.successful, 0))?,
-            "toolExecutionNotifications" | "toolConfigurationNotifications" => {
-                map.next_value_seed(Elements(&mut *self.notes))?;
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-/// What the engine complains about.
-#[derive(Default)]
-pub(super) struct Notes {
-    pub kept: Vec<String>,
-    pub count: u64,
-}
-
-impl List for Notes {
-    fn element<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        let mut note = Note::default();
-        let some = list.next_element_seed(Fields(&mut note))?.is_some();
-        if note.level.as_deref() == Some("error") {
-            self.count += 1;
-            if self.kept.len() < MAX_COMPLAINTS {
-                let words = first_chars(&note.message.words(), bounds::MESSAGE_CHARS).to_owned();
-                let file = note.physical.artifact.uri.as_deref().and_then(|uri| uri.rsplit('/').next());
-                self.kept.push(file.map_or_else(|| words.clone(), |file| format!("{file}: {words}")));
-            }
-        }
-        Ok(some)
-    }
-}
-
-/// 3.58
-#[derive(Default)]
-struct Note {
-    level: Option<String>,
-    message: Message,
-    physical: Physical,
-}
-
-impl Object for Note {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "level" => map.next_value_seed(Text(&mut self.level, WORD_CHARS))?,
-            "message" => map.next_value_seed(Fields(&mut self.message))?,
-            "locations" => map.next_value_seed(Elements(&mut Locations(&mut self.physical)))?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-/// 3.8: what engines put into the property bags of rules and results.
-#[derive(Default)]
-struct Properties {
-    name: Option<String>,
-    tags: Vec<String>,
-    cwe: Vec<String>,
-    /// `security-severity`, a number or the text of one.
-    score: Option<f64>,
-    word: Option<Severity>,
-    confidence: Option<Confidence>,
-}
-
-impl Properties {
-    fn severity(&self) -> Option<Severity> {
-        match self.score {
-            Some(score) => words::severity_number(score),
-            None => self.word,
-        }
-    }
-}
-
-impl Object for Properties {
-    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        let ends = |endings: [&str; 2]| endings.iter().any(|ending| key.ends_with(ending));
-        let severity = key.eq_ignore_ascii_case("severity") || ends(["/severity", "_severity"]);
-        let confidence = matches!(key, "precision" | "confidence") || ends(["/confidence", "_confidence"]);
-        if !severity && !confidence && !matches!(key, "security-severity" | "name" | "tags" | "cwe" | "cwe_id" | "CWE")
-        {
-            return Ok(false);
-        }
-        let mut value = Scalar::Other;
-        map.next_value_seed(Any(&mut value, WORD_CHARS))?;
-        match key {
-            "security-severity" => self.score = value.number(),
-            "name" => self.name = value.text().map(str::to_owned),
-            "tags" => self.tags = value.list(),
-            "cwe" | "cwe_id" | "CWE" => self.cwe.extend(value.text().map(str::to_owned)),
-            _ if severity => self.word = self.word.or_else(|| words::severity_word(value.text()?)),
-            _ => self.confidence = self.confidence.or_else(|| words::confidence_word(value.text()?)),
-        }
         Ok(true)
     }
 }

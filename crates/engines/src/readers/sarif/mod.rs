@@ -1,6 +1,9 @@
 //! SARIF 2.1.0 (OASIS), as engines really write it: the section numbers are those of the standard.
 
+mod location;
 mod log;
+mod notes;
+mod properties;
 
 use super::{
     RawPlace, RawReport, RawResult, RawRule, ReportError,
@@ -9,7 +12,8 @@ use super::{
 };
 use crate::EngineManifest;
 use dunlin_core::finding::Severity;
-use log::{Artifact, Physical, Run, SarifResult};
+use location::{Artifact, Physical};
+use log::{Run, SarifResult};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use std::{collections::HashMap, rc::Rc};
 
