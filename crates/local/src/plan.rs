@@ -7,7 +7,6 @@ use dunlin_contracts::{
 };
 use dunlin_core::{RepositoryId, ScanId, TenantId, owner_config::OwnerConfig};
 use dunlin_engines::EngineManifest;
-use dunlin_planning::Draft;
 use dunlin_snapshot::Listed;
 
 /// Decides between Lambda and Batch, and there is neither.
@@ -34,7 +33,7 @@ pub fn make(
         tenant: names.tenant.clone(),
         repository_id: names.repository,
         revision: listed.tree_digest.clone(),
-        jobs: drafts.jobs.iter().zip(0..).map(|(draft, number)| planned(draft, number)).collect(),
+        jobs: drafts.jobs.iter().zip(0..).map(|(draft, number)| draft.planned(number, false, draft.compute)).collect(),
         nothing_to_read: drafts.nothing_to_read,
         warnings,
         fail_on: owner.fail_on,
@@ -44,24 +43,6 @@ pub fn make(
 /// Where an engine runs in the cloud is of no interest here.
 fn is_about_compute(warning: &str) -> bool {
     warning.ends_with("cannot run on lambda; it runs on batch")
-}
-
-fn planned(draft: &Draft<'_>, job: u32) -> PlannedJob {
-    PlannedJob {
-        job,
-        engine: draft.engine.name.clone(),
-        engine_version: draft.engine.version.clone(),
-        advisory: draft.engine.advisory,
-        selection: draft.selection.clone(),
-        files: draft.files,
-        bytes: draft.bytes,
-        input_digest: draft.input_digest.clone(),
-        result_key: draft.result_key.clone(),
-        cached: false,
-        compute: draft.compute,
-        size: draft.size,
-        timeout_seconds: draft.timeout_seconds,
-    }
 }
 
 /// The engine of a planned job: plans are made from the catalog.

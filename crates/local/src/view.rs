@@ -155,14 +155,7 @@ fn ended(job: &PlannedJob, result: &JobResult) -> JobView {
 }
 
 pub fn report_head(view: &ScanView, plan: &Plan, results: &[JobResult]) -> ReportHead {
-    let engines = plan.jobs.iter().zip(results).map(|(job, result)| ReportEngine {
-        engine: job.engine.clone(),
-        version: job.engine_version.clone(),
-        outcome: result.outcome.as_str().to_owned(),
-        files: job.files,
-        duration_ms: result.duration_ms,
-        note: result.error.clone(),
-    });
+    let engines = plan.jobs.iter().zip(results).map(|(job, result)| ReportEngine::of(job, result));
     ReportHead {
         scan_id: view.id.to_string(),
         repository: view.repository.clone(),

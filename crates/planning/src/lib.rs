@@ -1,6 +1,6 @@
 //! The decisions of a scan, without any input or output: engines, shards, result keys, compute, size.
 
-use dunlin_contracts::plan::MAX_JOBS;
+use dunlin_contracts::plan::{MAX_JOBS, PlannedJob};
 use dunlin_core::{
     ResultKey,
     job::{Compute, Size},
@@ -28,6 +28,27 @@ pub struct Draft<'e> {
     pub compute: Compute,
     pub size: Size,
     pub timeout_seconds: u32,
+}
+
+impl Draft<'_> {
+    /// The job as the plan has it. `cached`: its result is stored.
+    pub fn planned(&self, job: u32, cached: bool, compute: Compute) -> PlannedJob {
+        PlannedJob {
+            job,
+            engine: self.engine.name.clone(),
+            engine_version: self.engine.version.clone(),
+            advisory: self.engine.advisory,
+            selection: self.selection.clone(),
+            files: self.files,
+            bytes: self.bytes,
+            input_digest: self.input_digest.clone(),
+            result_key: self.result_key.clone(),
+            cached,
+            compute,
+            size: self.size,
+            timeout_seconds: self.timeout_seconds,
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq)]

@@ -15,9 +15,10 @@ pub use json::JsonReport;
 pub use junit::JunitReport;
 pub use replay::convert;
 pub use sarif::SarifReport;
+pub use words::outcome as outcome_in_words;
 
-use dunlin_contracts::api::FindingView;
-use dunlin_core::finding::Rule;
+use dunlin_contracts::{api::FindingView, plan::PlannedJob};
+use dunlin_core::{finding::Rule, job::JobResult};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 
@@ -128,6 +129,19 @@ pub struct ReportEngine {
     /// Why the outcome is not `assessed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl ReportEngine {
+    pub fn of(job: &PlannedJob, result: &JobResult) -> Self {
+        Self {
+            engine: job.engine.clone(),
+            version: job.engine_version.clone(),
+            outcome: result.outcome.as_str().to_owned(),
+            files: job.files,
+            duration_ms: result.duration_ms,
+            note: result.error.clone(),
+        }
+    }
 }
 
 impl ReportEngine {

@@ -148,7 +148,7 @@ async fn publish(
         Prepared::Ended(_) => return Ok(None),
         Prepared::Ready(aggregated) => aggregated,
     };
-    let engines = plan.jobs.iter().zip(&jobs).map(|(job, result)| engine_of_plan(job, result)).collect();
+    let engines = plan.jobs.iter().zip(&jobs).map(|(job, result)| ReportEngine::of(job, result)).collect();
     let state = verdict.state;
     let head = reports::head(scan, state.as_str(), &snapshot.track, &snapshot.revision, engines, plan.warnings.clone());
     let (rules, findings) = (aggregated.rules().await?, aggregated.findings().await?);
@@ -157,17 +157,6 @@ async fn publish(
     match aggregated.commit(state, verdict.reason.as_deref()).await? {
         Commit::Done => Ok(Some(AggregatorOutput { state, summary })),
         Commit::EndedAs(_) => Ok(None),
-    }
-}
-
-fn engine_of_plan(job: &PlannedJob, result: &JobResult) -> ReportEngine {
-    ReportEngine {
-        engine: job.engine.clone(),
-        version: job.engine_version.clone(),
-        outcome: result.outcome.as_str().to_owned(),
-        files: job.files,
-        duration_ms: result.duration_ms,
-        note: result.error.clone(),
     }
 }
 

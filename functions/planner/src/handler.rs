@@ -93,21 +93,7 @@ async fn prepare(
     let (tenant, scan_id) = (&input.scan.tenant, input.scan.scan_id);
     let cached = context.objects.head(&keys::result(tenant, &draft.result_key)).await?.is_some();
     let compute = if cached { draft.compute } else { compute(context, input, history, owner, draft).await? };
-    let planned = PlannedJob {
-        job,
-        engine: draft.engine.name.clone(),
-        engine_version: draft.engine.version.clone(),
-        advisory: draft.engine.advisory,
-        selection: draft.selection.clone(),
-        files: draft.files,
-        bytes: draft.bytes,
-        input_digest: draft.input_digest.clone(),
-        result_key: draft.result_key.clone(),
-        cached,
-        compute,
-        size: draft.size,
-        timeout_seconds: draft.timeout_seconds,
-    };
+    let planned = draft.planned(job, cached, compute);
     if cached {
         return Ok((planned, None));
     }

@@ -124,16 +124,9 @@ pub fn name(job: &JobView) -> String {
     }
 }
 
-pub fn outcome_in_words(outcome: &str) -> String {
-    match outcome {
-        "assessed" => "done".to_owned(),
-        "partly_assessed" => "left files out".to_owned(),
-        "failed" => "failed".to_owned(),
-        "timed_out" => "timed out".to_owned(),
-        "out_of_memory" => "ran out of memory".to_owned(),
-        "not_run" => "was not run".to_owned(),
-        other => clean(other).into_owned(),
-    }
+/// An outcome may come from a server that knows more of them.
+fn outcome_in_words(outcome: &str) -> String {
+    dunlin_reports::outcome_in_words(&clean(outcome))
 }
 
 /// A job in one line, without its name: what it does, or how it ended.
