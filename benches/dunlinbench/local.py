@@ -1,7 +1,7 @@
 """`dunlin scan --local` beside AWS's ASH, with the same engines on the same repositories, and beside the slowest engine alone.
 
 REPOS=<folders> takes other repositories; without it, four weak applications are cloned once. ASH=<program> is an installed
-ASH. DUNLIN=<program> is another build of dunlin; without it, this one is built.
+ASH. DUNLIN=<program> is another build of dunlin; without it, the one of `make package` is taken.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localcloud.console import run as run_tool
-from localcloud.console import say, step
+from localcloud.console import say
 
 from dunlinbench import measure, peers
 from dunlinbench.measure import Run
@@ -45,7 +44,7 @@ class _Measured:
     again: list[Run] = field(default_factory=list)
     changed: list[Run] = field(default_factory=list)
     ash: list[Run] = field(default_factory=list)
-    alone: dict[str, list[float]] = field(default_factory=dict)
+    alone: dict[str, list[Run]] = field(default_factory=dict)
     found: Counter[str] = field(default_factory=Counter)
     ash_found: Counter[str] = field(default_factory=Counter)
 
@@ -91,7 +90,7 @@ def _round(repository: Path, dunlin: Path, ash: Path | None, measured: _Measured
     finally:
         readme.write_bytes(before)
     for engine in (e["engine"] for e in head["scan"]["engines"]):
-        measured.alone.setdefault(engine, []).append(_alone(engine, repository, scratch).seconds)
+        measured.alone.setdefault(engine, []).append(_alone(engine, repository, scratch))
     shutil.rmtree(scratch)
 
 
@@ -141,8 +140,10 @@ def _rows(name: str, measured: _Measured, ash: peers.Peer) -> list[Row]:
     memory = statistics.median(done.peak_mib for done in measured.ours)
     again = statistics.median(done.seconds for done in measured.again)
     changed = statistics.median(done.seconds for done in measured.changed)
-    times = {engine: statistics.median(seconds) for engine, seconds in measured.alone.items()}
+    times = {engine: statistics.median(run.seconds for run in runs) for engine, runs in measured.alone.items()}
     slowest = max(times, key=lambda engine: times[engine])
+    work = sum(statistics.median(run.processor_seconds for run in runs) for runs in measured.alone.values())
+    processors = len(os.sched_getaffinity(0))
     rows: list[Row] = []
     found = _words(measured.found)
     what = f"{name}: ASH with the same engines"
@@ -157,9 +158,16 @@ def _rows(name: str, measured: _Measured, ash: peers.Peer) -> list[Row]:
         fewer = [engine for engine, count in measured.ash_found.items() if measured.found[engine] < count]
         rows.append(Row(PART, f"{name}: findings", f"{found}; ASH: {_words(measured.ash_found)}", "not fewer of any engine",
                         not fewer, {"ours": dict(measured.found), "ash": dict(measured.ash_found)}))
-    ratio = ours / times[slowest]
-    rows.append(Row(PART, f"{name}: the slowest engine alone", f"{ratio:.2f} times ({slowest}: {times[slowest]:.2f} s)",
-                    "at most 1.15 times", ratio <= 1.15, {"value": ratio, "alone": times}))
+    shared = work / processors
+    alone = f"{slowest} alone takes {times[slowest]:.2f} s, all together {work:.2f} s of processor time"
+    details = {"value": ours / times[slowest], "alone": times, "processor_seconds": work, "seconds": ours}
+    if shared <= times[slowest]:
+        rows.append(Row(PART, f"{name}: the slowest engine alone, beside which the others fit", f"{ours / times[slowest]:.2f} times: {alone}",
+                        "at most 1.15 times", ours / times[slowest] <= 1.15, details))
+    else:
+        # No order of the engines takes less than their processor time shared by the processors.
+        rows.append(told(PART, f"{name}: the others do not fit beside the slowest engine", f"{ours / shared:.2f} times the "
+                         f"{shared:.2f} s that {processors} processors need: {alone}", **details))
     rows.append(at_least(PART, f"{name}: the same again", ours / again, 50, f"{again * 1000:.0f} ms", again=again))
     rows.append(told(PART, f"{name}: README.md changed (one engine reads it, and only that one runs)", f"{changed:.2f} s",
                      changed=changed))
@@ -176,9 +184,10 @@ def _dunlin() -> Path:
         if not program.is_file():
             raise Problem(f"DUNLIN={given} is no file")
         return program
-    with step("building dunlin, optimised"):
-        run_tool(["cargo", "build", "--release", "--quiet", "--bin", "dunlin"], what="cargo build", cwd=REPOSITORY, show=True)
-    return REPOSITORY / "target" / "release" / "dunlin"
+    program = REPOSITORY / "target" / "images" / "dunlin" / "bootstrap"
+    if not program.is_file():
+        raise Problem(f"there is no {program.relative_to(REPOSITORY)}: run `make package` first")
+    return program
 
 
 def _repositories() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import tempfile
 import threading
@@ -23,6 +24,8 @@ class Run:
     """One run of one program."""
 
     seconds: float
+    # Processor time of the program and of everything it waited for.
+    processor_seconds: float
     peak_mib: float
     exit_code: int
     output: str
@@ -67,6 +70,7 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[
     """To its end; a Problem when it ends with an exit code that is not good."""
     words = [str(word) for word in command]
     with tempfile.TemporaryFile("w+", errors="replace") as log:
+        before = _children_seconds()
         began = time.monotonic()
         process = subprocess.Popen(words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log,
                                    stderr=subprocess.STDOUT, start_new_session=True)
@@ -84,7 +88,12 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[
         output = log.read()
     if process.returncode not in good:
         raise Problem(f"{' '.join(words)[:300]} ended with exit code {process.returncode}:\n{output[-3000:]}")
-    return Run(took, peak, process.returncode, output)
+    return Run(took, _children_seconds() - before, peak, process.returncode, output)
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def clean_environment(**more: str) -> dict[str, str]:

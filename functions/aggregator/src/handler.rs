@@ -70,7 +70,8 @@ async fn as_it_ended(
         let engines = view.jobs.into_iter().map(engine_of_view).collect();
         let (track, revision) = (view.track.unwrap_or_default(), view.revision.unwrap_or_default());
         let head = reports::head(scan, state.as_str(), &track, &revision, engines, view.warnings);
-        reports::write(&*context.objects, scan, &head, &ended.rules().await?, ended.findings().await?).await?;
+        let rules = ended.rules().await?;
+        reports::write(&*context.objects, scan, &head, &rules, ended.findings(&rules).await?).await?;
     }
     tracing::info!(scan.state = state.as_str(), "scan had ended before");
     Ok(Some(AggregatorOutput { state, summary: ended.summary.unwrap_or_default() }))
@@ -151,8 +152,8 @@ async fn publish(
     let engines = plan.jobs.iter().zip(&jobs).map(|(job, result)| ReportEngine::of(job, result)).collect();
     let state = verdict.state;
     let head = reports::head(scan, state.as_str(), &snapshot.track, &snapshot.revision, engines, plan.warnings.clone());
-    let (rules, findings) = (aggregated.rules().await?, aggregated.findings().await?);
-    reports::write(&*context.objects, scan, &head, &rules, findings).await?;
+    let rules = aggregated.rules().await?;
+    reports::write(&*context.objects, scan, &head, &rules, aggregated.findings(&rules).await?).await?;
     let summary = aggregated.summary().clone();
     match aggregated.commit(state, verdict.reason.as_deref()).await? {
         Commit::Done => Ok(Some(AggregatorOutput { state, summary })),

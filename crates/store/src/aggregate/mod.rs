@@ -119,8 +119,12 @@ impl Ended<'_> {
     pub async fn rules(&self) -> Result<Vec<Rule>, StoreError> {
         report::rules(&self.tx, &self.scan.tenant, self.scan.scan_id).await
     }
-    pub async fn findings(&self) -> Result<impl Stream<Item = Result<FindingView, StoreError>> + Send, StoreError> {
-        report::findings(&self.tx, &self.scan.tenant, self.scan.scan_id).await
+    /// With the answer of [`Self::rules`].
+    pub async fn findings(
+        &self,
+        rules: &[Rule],
+    ) -> Result<impl Stream<Item = Result<FindingView, StoreError>> + Send, StoreError> {
+        report::findings(&self.tx, &self.scan.tenant, self.scan.scan_id, rules).await
     }
 }
 
@@ -134,9 +138,12 @@ impl Aggregated<'_> {
         report::rules(&self.tx, &self.input.scan.tenant, self.input.scan.scan_id).await
     }
 
-    /// This scan's findings, worst first, then by path and line. Rows arrive as they are read.
-    pub async fn findings(&self) -> Result<impl Stream<Item = Result<FindingView, StoreError>> + Send, StoreError> {
-        report::findings(&self.tx, &self.input.scan.tenant, self.input.scan.scan_id).await
+    /// This scan's findings, worst first, then by path and line, with the answer of [`Self::rules`]. Rows arrive as they are read.
+    pub async fn findings(
+        &self,
+        rules: &[Rule],
+    ) -> Result<impl Stream<Item = Result<FindingView, StoreError>> + Send, StoreError> {
+        report::findings(&self.tx, &self.input.scan.tenant, self.input.scan.scan_id, rules).await
     }
 
     /// Ends the scan with everything that was found, or keeps nothing when somebody else has ended it meanwhile.
@@ -190,8 +197,8 @@ impl Aggregated<'_> {
     }
 }
 
-/// Rules are of the tenant and not of the scan. They (and the scan's own row, should it be missing) are written ahead, in a transaction of their own, so that scans of
-/// different repositories do not wait for each other's aggregation.
+/// Rules are of the tenant and not of the scan. They (and the scan's own row, should it be missing) are written ahead, in a
+/// transaction of their own, so that scans of different repositories do not wait for each other's aggregation.
 async fn publish_rules(store: &mut Store, scan: &ScanMessage) -> Result<(), StoreError> {
     let tenant = scan.tenant.as_str();
     let tx = store.client.transaction().await?;
