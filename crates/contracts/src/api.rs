@@ -88,7 +88,7 @@ pub struct UploadRequest {
 }
 
 /// JSON does not tell 5 from 5.0 or 5e0, and some clients write the latter.
-fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     /// Up to here a float counts in ones.
     const EXACT: f64 = (1_u64 << 53) as f64;
     let number = serde_json::Number::deserialize(deserializer)?;

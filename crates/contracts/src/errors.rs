@@ -93,6 +93,42 @@ names! {
         STORAGE_REFUSED = "Notifier.StorageRefused",
         BAD_INPUT = "Notifier.BadInput",
     }
+    inspector {
+        /// Worth another try, for long.
+        DATABASE_UNAVAILABLE = "Inspector.DatabaseUnavailable",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Inspector.StorageUnavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Inspector.StorageRefused",
+        DATABASE_REJECTED = "Inspector.DatabaseRejected",
+        /// The file is gone, is another one than the event spoke of, or is larger than a batch may be.
+        FILE_UNUSABLE = "Inspector.FileUnusable",
+        BAD_INPUT = "Inspector.BadInput",
+    }
+    loader {
+        /// Worth another try, for long.
+        DATABASE_UNAVAILABLE = "Loader.DatabaseUnavailable",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Loader.StorageUnavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Loader.StorageRefused",
+        DATABASE_REJECTED = "Loader.DatabaseRejected",
+        /// The file is gone, or is another one than was inspected.
+        FILE_UNUSABLE = "Loader.FileUnusable",
+        BAD_INPUT = "Loader.BadInput",
+    }
+    publisher {
+        /// Worth another try, for long.
+        DATABASE_UNAVAILABLE = "Publisher.DatabaseUnavailable",
+        /// Worth another try.
+        STORAGE_UNAVAILABLE = "Publisher.StorageUnavailable",
+        /// Another try would be refused as well: a permission or the configuration is wrong.
+        STORAGE_REFUSED = "Publisher.StorageRefused",
+        DATABASE_REJECTED = "Publisher.DatabaseRejected",
+        /// A range was not loaded.
+        INCOMPLETE = "Publisher.Incomplete",
+        BAD_INPUT = "Publisher.BadInput",
+    }
     migrate {
         /// Worth another try.
         DATABASE_UNAVAILABLE = "Migrate.DatabaseUnavailable",

@@ -6,6 +6,7 @@ pub mod errors;
 pub mod events;
 pub mod openapi;
 pub mod plan;
+pub mod prices;
 pub mod problem;
 pub mod steps;
 

@@ -70,6 +70,27 @@ uuid_id!(
     /// One finding as it lives on over many scans.
     FindingId, "finding");
 
+uuid_id!(
+    /// One batch of prices, ports or regions. Also the name of its Step Functions execution.
+    BatchId, "batch");
+
+impl BatchId {
+    /// A fresh id, ordered by `now` (UUID version 7).
+    pub fn new(now: OffsetDateTime) -> Self {
+        Self(uuid_v7(now))
+    }
+
+    /// The id of a file that was put into S3 without asking: the same object with the same content always has it.
+    pub fn derived(tenant: &TenantId, key: &str, etag: &str) -> Self {
+        Self(Uuid::new_v5(&NAMESPACE, format!("batch\n{tenant}\n{key}\n{etag}").as_bytes()))
+    }
+
+    /// The id that one `Idempotency-Key` of one tenant always has.
+    pub fn of_request(tenant: &TenantId, idempotency_key: &str) -> Self {
+        Self(Uuid::new_v5(&NAMESPACE, format!("batch request\n{tenant}\n{idempotency_key}").as_bytes()))
+    }
+}
+
 impl ScanId {
     /// A fresh id, ordered by `now` (UUID version 7).
     pub fn new(now: OffsetDateTime) -> Self {

@@ -1,6 +1,6 @@
 //! Names of objects in the data bucket. Every key begins with its kind (lifecycle and permissions go by it) and its tenant.
 
-use crate::{RepositoryId, ResultKey, ScanId, TenantId, UploadId};
+use crate::{BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId, prices::BatchKind};
 
 /// What the caller asked for, written by intake before the message is sent. Ownership and idempotency rest on it.
 pub fn accepted(tenant: &TenantId, scan: ScanId) -> String {
@@ -79,6 +79,35 @@ pub fn raw_report(tenant: &TenantId, key: &ResultKey) -> String {
 /// `extension` is `sarif`, `json` or `csv`.
 pub fn report(tenant: &TenantId, scan: ScanId, extension: &str) -> String {
     format!("reports/{tenant}/{scan}/report.{extension}")
+}
+
+/// What every file of a batch begins with: a new object here is an event. Behind it come tenant and kind.
+pub const PRICE_BATCHES: &str = "price-batches/";
+
+/// Where the file of a batch goes that was asked for with `POST /v1/price-batches`. A partner without the API puts files anywhere
+/// else below `price-batches/<tenant>/<kind>/`.
+pub fn price_batch_upload(tenant: &TenantId, kind: BatchKind, batch: BatchId) -> String {
+    format!("{PRICE_BATCHES}{tenant}/{kind}/upload/{batch}")
+}
+
+/// What the caller of `POST /v1/price-batches` said of the batch.
+pub fn price_batch_request(tenant: &TenantId, batch: BatchId) -> String {
+    format!("price-requests/{tenant}/{batch}.json")
+}
+
+/// The bad rows of one range, as CSV lines without a header, ordered by line.
+pub fn price_batch_faults(tenant: &TenantId, batch: BatchId, range: u32) -> String {
+    format!("price-faults/{tenant}/{batch}/{range:06}.csv")
+}
+
+/// Every bad row of a rejected batch, as CSV.
+pub fn price_batch_report(tenant: &TenantId, batch: BatchId) -> String {
+    format!("reports/{tenant}/{batch}/bad-rows.csv")
+}
+
+/// Present once `channel` has told its receiver about the end of the batch.
+pub fn price_batch_notification(tenant: &TenantId, batch: BatchId, channel: &str, event: &str) -> String {
+    format!("notifications/{tenant}/{batch}/{channel}.{event}.json")
 }
 
 /// Present once `channel` has told its receiver about `event` of the scan.

@@ -11,8 +11,9 @@ pub mod manifest;
 pub mod mask;
 pub mod matching;
 pub mod owner_config;
+pub mod prices;
 pub mod repository;
 pub mod scan;
 pub mod selection;
 
-pub use ids::{FindingId, IdError, RepositoryId, ResultKey, ScanId, TenantId, UploadId};
+pub use ids::{BatchId, FindingId, IdError, RepositoryId, ResultKey, ScanId, TenantId, UploadId};
