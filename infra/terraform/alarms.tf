@@ -4,20 +4,45 @@ locals {
   alarm_actions = var.enable_alarms && var.alarm_email != null ? [aws_sns_topic.alarms[0].arn] : []
 
   state_machine_alarms = {
-    failed = {
+    scan-failed = {
+      machine     = local.state_machine
+      arn         = local.state_machine_arn
+      kind        = "failed"
       metric      = "ExecutionsFailed"
       threshold   = var.alarm_failed_scans
       description = "More than ${var.alarm_failed_scans} scans failed within five minutes. Each says why; a few repositories that are not there are nobody's fault here."
     }
-    timedout = {
+    scan-timedout = {
+      machine     = local.state_machine
+      arn         = local.state_machine_arn
+      kind        = "timedout"
       metric      = "ExecutionsTimedOut"
       threshold   = 0
       description = "A scan took longer than the state machine allows."
     }
-    throttled = {
+    scan-throttled = {
+      machine     = local.state_machine
+      arn         = local.state_machine_arn
+      kind        = "throttled"
       metric      = "ExecutionThrottled"
       threshold   = 0
       description = "Step Functions held state transitions back: look at the account's quota."
+    }
+    price-batch-failed = {
+      machine     = local.price_state_machine
+      arn         = local.price_state_machine_arn
+      kind        = "failed"
+      metric      = "ExecutionsFailed"
+      threshold   = 0
+      description = "A price batch failed for a reason that is not in its rows (a batch with bad rows is rejected, and no failure). It says why; nothing of it went in."
+    }
+    price-batch-timedout = {
+      machine     = local.price_state_machine
+      arn         = local.price_state_machine_arn
+      kind        = "timedout"
+      metric      = "ExecutionsTimedOut"
+      threshold   = 0
+      description = "A price batch took longer than the state machine allows. Nothing of it went in."
     }
   }
 }
@@ -39,11 +64,11 @@ resource "aws_sns_topic_subscription" "alarms" {
 resource "aws_cloudwatch_metric_alarm" "state_machine" {
   for_each = var.enable_alarms ? local.state_machine_alarms : {}
 
-  alarm_name          = "${local.state_machine}-${each.key}"
+  alarm_name          = "${each.value.machine}-${each.value.kind}"
   alarm_description   = each.value.description
   namespace           = "AWS/States"
   metric_name         = each.value.metric
-  dimensions          = { StateMachineArn = local.state_machine_arn }
+  dimensions          = { StateMachineArn = each.value.arn }
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1
@@ -52,6 +77,21 @@ resource "aws_cloudwatch_metric_alarm" "state_machine" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = local.alarm_actions
   ok_actions          = local.alarm_actions
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.state_machine["failed"]
+  to   = aws_cloudwatch_metric_alarm.state_machine["scan-failed"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.state_machine["timedout"]
+  to   = aws_cloudwatch_metric_alarm.state_machine["scan-timedout"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.state_machine["throttled"]
+  to   = aws_cloudwatch_metric_alarm.state_machine["scan-throttled"]
 }
 
 # A database that wakes up answers 503 for half a minute, by design, and wakes nobody. Other server errors are counted from the

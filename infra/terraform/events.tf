@@ -25,7 +25,7 @@ locals {
         source      = ["aws.states"]
         detail-type = ["Step Functions Execution Status Change"]
         detail = {
-          stateMachineArn = [local.state_machine_arn]
+          stateMachineArn = [local.state_machine_arn, local.price_state_machine_arn]
           status          = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
         }
       }

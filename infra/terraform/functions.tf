@@ -13,9 +13,12 @@ locals {
     aggregator = 900
     notifier   = 120
     # Short, because it decides when SQS delivers an event again after the database was away.
-    recorder = 60
-    migrate  = 300
-    runner   = 900
+    recorder  = 60
+    migrate   = 300
+    runner    = 900
+    inspector = 900
+    loader    = 900
+    publisher = 900
   }
 
   functions = {
@@ -43,9 +46,9 @@ locals {
       }
     }
     dispatcher = {
-      description = "Starts one execution per message of the scans queue"
+      description = "Starts one execution per message of the scans queue, and per file that arrives for a price batch"
       memory_mib  = 256
-      environment = { STATE_MACHINE_ARN = local.state_machine_arn }
+      environment = { STATE_MACHINE_ARN = local.state_machine_arn, PRICE_STATE_MACHINE_ARN = local.price_state_machine_arn }
     }
     source = {
       description = "Fetches a repository or an upload once and stores it as a snapshot"
@@ -93,6 +96,27 @@ locals {
       # The database is what it protects.
       reserved_concurrency = var.recorder_concurrency
       environment          = { DATA_BUCKET = local.data_bucket }
+    }
+    inspector = {
+      description = "Reads the file of a price batch once: format, digest, and where its rows begin"
+      # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network.
+      memory_mib  = 1024
+      database    = "app"
+      environment = { DATA_BUCKET = local.data_bucket }
+    }
+    loader = {
+      description = "Checks every row of one range of a price batch and copies it into the batch's own table"
+      memory_mib  = 1024
+      database    = "app"
+      environment = { DATA_BUCKET = local.data_bucket }
+    }
+    publisher = {
+      description = "Publishes a price batch in one transaction, or rejects it with a report of every bad row"
+      memory_mib  = 512
+      # The report of a batch in which every row is bad.
+      storage_mib = 4096
+      database    = "app"
+      environment = { DATA_BUCKET = local.data_bucket }
     }
     migrate = {
       description = "Brings the database schema up to date; runs at every deploy and changes nothing the second time"

@@ -6,7 +6,7 @@
 # (S3 API reference, GetObject, "Permissions").
 
 locals {
-  objects = { for kind in ["accepted", "cancelled", "uploads", "snapshots", "plans", "results", "reports", "ended", "notifications"] : kind => "${local.data_bucket_arn}/${kind}/*" }
+  objects = { for kind in ["accepted", "cancelled", "uploads", "snapshots", "plans", "results", "reports", "ended", "notifications", "price-batches", "price-requests", "price-faults"] : kind => "${local.data_bucket_arn}/${kind}/*" }
   # A job's id is not known before, but the state machine tags every job it submits.
   only_our_jobs = { Null = { "aws:ResourceTag/dunlin:scan" = "false" } }
 
@@ -37,7 +37,8 @@ locals {
 
     dispatcher = [
       { sid = "ReadScans", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-scans"] },
-      { sid = "StartExecutions", actions = ["states:StartExecution"], resources = [local.state_machine_arn] },
+      { sid = "ReadPriceBatches", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-price-batches"] },
+      { sid = "StartExecutions", actions = ["states:StartExecution"], resources = [local.state_machine_arn, local.price_state_machine_arn] },
     ]
 
     source = [
@@ -77,6 +78,23 @@ locals {
       { sid = "ReadRecordings", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-recordings"] },
       { sid = "ReadWhatWasPlanned", actions = ["s3:GetObject"], resources = [local.objects.accepted, local.objects.cancelled, local.objects.plans] },
       { sid = "TellOfEnds", actions = ["s3:PutObject"], resources = [local.objects.ended] },
+    ]
+
+    inspector = [
+      local.list_bucket,
+      { sid = "ReadFiles", actions = ["s3:GetObject"], resources = [local.objects["price-batches"], local.objects["price-requests"]] },
+    ]
+
+    loader = [
+      local.list_bucket,
+      { sid = "ReadFiles", actions = ["s3:GetObject"], resources = [local.objects["price-batches"]] },
+      { sid = "WriteFaults", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects["price-faults"]] },
+    ]
+
+    publisher = [
+      local.list_bucket,
+      { sid = "ReadFaults", actions = ["s3:GetObject"], resources = [local.objects["price-faults"]] },
+      { sid = "WriteReports", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects.reports] },
     ]
 
     migrate = []

@@ -20,6 +20,8 @@ locals {
   state_machine           = "${local.prefix}-scan"
   state_machine_arn       = "arn:${local.partition}:states:${var.region}:${local.account_id}:stateMachine:${local.state_machine}"
   executions_arn          = "arn:${local.partition}:states:${var.region}:${local.account_id}:execution:${local.state_machine}:*"
+  price_state_machine     = "${local.prefix}-price-batch"
+  price_state_machine_arn = "arn:${local.partition}:states:${var.region}:${local.account_id}:stateMachine:${local.price_state_machine}"
   runner_function_prefix  = "${local.prefix}-runner-"
   job_definition_prefix   = "${local.prefix}-engine-"
   batch_jobs_arn          = "arn:${local.partition}:batch:${var.region}:${local.account_id}:job/*"

@@ -11,6 +11,11 @@ resource "aws_cloudwatch_log_group" "state_machine" {
   retention_in_days = var.log_retention_days
 }
 
+resource "aws_cloudwatch_log_group" "price_state_machine" {
+  name              = "/aws/vendedlogs/states/${local.price_state_machine}"
+  retention_in_days = var.log_retention_days
+}
+
 resource "aws_cloudwatch_log_group" "jobs" {
   name              = "/dunlin/${var.environment}/jobs"
   retention_in_days = var.log_retention_days

@@ -41,6 +41,21 @@ output "state_machine_arn" {
   value       = aws_sfn_state_machine.scan.arn
 }
 
+output "price_batches_queue_url" {
+  description = "URL of the price-batches queue."
+  value       = module.queue_price_batches.url
+}
+
+output "price_batches_dlq_url" {
+  description = "URL of its dead-letter queue."
+  value       = module.queue_price_batches.dead_url
+}
+
+output "price_state_machine_arn" {
+  description = "ARN of the price-batch state machine."
+  value       = aws_sfn_state_machine.price_batch.arn
+}
+
 output "user_pool_id" {
   description = "Cognito user pool."
   value       = aws_cognito_user_pool.main.id

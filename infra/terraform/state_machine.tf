@@ -29,18 +29,8 @@ resource "aws_sfn_state_machine" "scan" {
 resource "aws_iam_role" "state_machine" {
   name        = local.state_machine
   description = "Role of the state machine ${local.state_machine}"
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "states.amazonaws.com" }
-      Condition = {
-        StringEquals = { "aws:SourceAccount" = local.account_id }
-        ArnLike      = { "aws:SourceArn" = "arn:${local.partition}:states:${var.region}:${local.account_id}:stateMachine:*" }
-      }
-    }]
-  })
+
+  assume_role_policy = local.state_machine_trust
 }
 
 locals {
@@ -72,17 +62,33 @@ locals {
       resources = ["arn:${local.partition}:events:${var.region}:${local.account_id}:rule/StepFunctionsGetEventsForBatchJobsRule"]
     },
     { sid = "AnnounceJobs", actions = ["events:PutEvents"], resources = ["arn:${local.partition}:events:${var.region}:${local.account_id}:event-bus/default"] },
-    # Log delivery has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
-    # (the list is that of "Using CloudWatch Logs to log execution history in Step Functions").
-    {
-      sid = "DeliverLogs"
-      actions = [
-        "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
-        "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
-      ]
-      resources = ["*"]
-    },
+    local.log_delivery,
   ]
+
+  # Log delivery has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
+  # (the list is that of "Using CloudWatch Logs to log execution history in Step Functions").
+  log_delivery = {
+    sid = "DeliverLogs"
+    actions = [
+      "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
+      "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+    ]
+    resources = ["*"]
+  }
+
+  # Both machines' roles are Step Functions' alone.
+  state_machine_trust = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "states.amazonaws.com" }
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account_id }
+        ArnLike      = { "aws:SourceArn" = "arn:${local.partition}:states:${var.region}:${local.account_id}:stateMachine:*" }
+      }
+    }]
+  })
 }
 
 resource "aws_iam_role_policy" "state_machine" {

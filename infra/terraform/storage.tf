@@ -69,6 +69,8 @@ resource "aws_s3_bucket_policy" "main" {
 # leads to S3 and to the database only, so the bucket does the sending.
 resource "aws_s3_bucket_notification" "data" {
   bucket = aws_s3_bucket.data.id
+  # Every new object is an event on the account's bus; price_batches.tf takes the files of price batches out of them.
+  eventbridge = true
 
   queue {
     id            = "ended"

@@ -62,6 +62,27 @@ pub struct ObjectEventKey {
     pub key: String,
 }
 
+/// Detail of `Object Created` (source `aws.s3`; Amazon S3 User Guide, "EventBridge event message structure"); only what is read.
+/// It reaches `dispatcher` through the `price-batches` queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectCreated {
+    pub object: CreatedObject,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedObject {
+    /// As it is: EventBridge's events do not encode keys.
+    pub key: String,
+    #[serde(default)]
+    pub size: u64,
+    #[serde(default)]
+    pub etag: String,
+}
+
+/// Source and detail type of [`ObjectCreated`].
+pub const S3: &str = "aws.s3";
+pub const OBJECT_CREATED: &str = "Object Created";
+
 /// Detail of `Batch Job State Change` (source `aws.batch`); only what is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

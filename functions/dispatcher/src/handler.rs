@@ -1,14 +1,20 @@
-//! One message is one scan is one execution, named by the scan's id. A message that comes again finds the execution there.
+//! One message is one scan, or one batch of prices, is one execution, named by its id. A message that comes again finds the
+//! execution there.
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    work::{self, Work},
+};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use dunlin_cloud::StartOutcome;
-use dunlin_contracts::{VERSION, errors::dispatcher as names, steps::ScanMessage};
+use dunlin_cloud::{StartOutcome, Workflows};
+use dunlin_contracts::errors::dispatcher as names;
+use dunlin_core::TenantId;
 use dunlin_runtime::{
     logging,
     metrics::{self, Unit},
     sqs::{RecordFailure, run_batch},
 };
+use serde::Serialize;
 use time::OffsetDateTime;
 use tracing::Instrument;
 
@@ -20,33 +26,60 @@ pub async fn handle(context: &Context, event: &SqsEvent) -> SqsBatchResponse {
 }
 
 async fn start(context: &Context, record: &SqsMessage) -> Result<(), RecordFailure> {
-    let body = record.body.as_deref().unwrap_or_default();
     // The body itself stays out of the log; the dead-letter queue keeps it.
-    let message: ScanMessage = serde_json::from_str(body)
-        .map_err(|e| RecordFailure::new(names::BAD_MESSAGE, format!("not a scan message: {e}")))?;
-    if message.version != VERSION {
-        let text = format!("version {} is not known here, only {VERSION}", message.version);
-        return Err(RecordFailure::new(names::BAD_MESSAGE, text));
+    let body = record.body.as_deref().unwrap_or_default();
+    match work::decode(body).map_err(|why| RecordFailure::new(names::BAD_MESSAGE, why))? {
+        Work::Nothing => {
+            tracing::info!("the object is no file, and starts nothing");
+            Ok(())
+        }
+        Work::Scan(message) => {
+            let id = message.scan_id.to_string();
+            let span = logging::work_span("dispatcher", &message.trace_id, &id);
+            let execution = Execution {
+                workflows: &*context.scans,
+                queue: "scans",
+                tenant: &message.tenant,
+                since: message.accepted_at,
+            };
+            execution.start(&id, &message).instrument(span).await
+        }
+        Work::PriceBatch(message) => {
+            let id = message.batch_id.to_string();
+            let span = logging::work_span("dispatcher", &message.trace_id, &id);
+            let execution = Execution {
+                workflows: &*context.price_batches,
+                queue: "price-batches",
+                tenant: &message.tenant,
+                since: message.received_at,
+            };
+            execution.start(&id, &message).instrument(span).await
+        }
     }
-    let scan_id = message.scan_id.to_string();
-    let span = logging::work_span("dispatcher", &message.trace_id, &scan_id);
-    async {
-        let input = serde_json::to_string(&message).map_err(|e| RecordFailure::from_error(names::BAD_MESSAGE, &e))?;
-        let outcome = context
-            .workflows
-            .start(&scan_id, &input)
-            .await
-            .map_err(|e| RecordFailure::from_error(names::START_FAILED, &e))?;
-        let waited_ms = (OffsetDateTime::now_utc() - message.accepted_at).whole_milliseconds().max(0);
-        metrics::emit("QueueAge", Unit::Milliseconds, waited_ms as f64, &[("queue", "scans")]);
+}
+
+struct Execution<'a> {
+    workflows: &'a dyn Workflows,
+    queue: &'a str,
+    tenant: &'a TenantId,
+    /// When the work was accepted.
+    since: OffsetDateTime,
+}
+
+impl Execution<'_> {
+    async fn start(&self, name: &str, input: &impl Serialize) -> Result<(), RecordFailure> {
+        let input = serde_json::to_string(input).map_err(|e| RecordFailure::from_error(names::BAD_MESSAGE, &e))?;
+        let outcome =
+            self.workflows.start(name, &input).await.map_err(|e| RecordFailure::from_error(names::START_FAILED, &e))?;
+        let waited_ms = (OffsetDateTime::now_utc() - self.since).whole_milliseconds().max(0);
+        metrics::emit("QueueAge", Unit::Milliseconds, waited_ms as f64, &[("queue", self.queue)]);
+        let (tenant, queue) = (self.tenant, self.queue);
         match outcome {
-            StartOutcome::Started => tracing::info!(tenant = %message.tenant, waited_ms, "scan started"),
-            StartOutcome::AlreadyExists => tracing::info!(tenant = %message.tenant, "scan was started before"),
+            StartOutcome::Started => tracing::info!(%tenant, queue, waited_ms, "started"),
+            StartOutcome::AlreadyExists => tracing::info!(%tenant, queue, "was started before"),
         }
         Ok(())
     }
-    .instrument(span)
-    .await
 }
 
 #[cfg(test)]
@@ -62,7 +95,8 @@ mod tests {
 
     fn context() -> (Context, Arc<MemoryWorkflows>) {
         let workflows = Arc::new(MemoryWorkflows::default());
-        (Context { workflows: workflows.clone() }, workflows)
+        let price_batches = Arc::new(MemoryWorkflows::default());
+        (Context { scans: workflows.clone(), price_batches }, workflows)
     }
 
     fn failed(response: &SqsBatchResponse) -> Vec<&str> {
@@ -106,5 +140,17 @@ mod tests {
         workflows.make_unavailable(false);
         assert!(handle(&context, &sample("one-scan.json")).await.batch_item_failures.is_empty());
         assert_eq!(workflows.executions().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_s3_tells_of_three_times_is_one_execution_of_the_other_machine() {
+        let (scans, batches) = (Arc::new(MemoryWorkflows::default()), Arc::new(MemoryWorkflows::default()));
+        let context = Context { scans: scans.clone(), price_batches: batches.clone() };
+        for _ in 0..3 {
+            assert!(handle(&context, &sample("price-file.json")).await.batch_item_failures.is_empty());
+        }
+        assert!(scans.executions().is_empty());
+        assert_eq!(batches.executions().len(), 1);
+        assert_eq!(failed(&handle(&context, &sample("price-file-misplaced.json")).await).len(), 1);
     }
 }

@@ -1,7 +1,9 @@
-//! `dispatcher`: starts one execution for each message of the `scans` queue.
+//! `dispatcher`: starts one execution for each message of the `scans` queue, and for each file that S3 tells of in the
+//! `price-batches` queue.
 
 mod context;
 mod handler;
+mod work;
 
 use dunlin_runtime::logging;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

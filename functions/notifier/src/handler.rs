@@ -1,14 +1,15 @@
-//! Gives every channel its turn, each on its own: one that fails neither stops the others nor changes the scan.
+//! Gives every channel its turn, each on its own: one that fails neither stops the others nor changes the scan or batch.
 
 use crate::{
     channels::{Channel, Failure, Sent},
     context::Context,
     error::Error,
+    notice::Notice,
 };
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use dunlin_contracts::{
     events::ObjectEvents,
-    steps::{Delivery, DeliveryOutcome, NotifierInput, NotifierOutput},
+    steps::{Delivery, DeliveryOutcome, NotifierOutput},
 };
 use dunlin_core::keys;
 use dunlin_runtime::{
@@ -18,9 +19,6 @@ use dunlin_runtime::{
 };
 use serde_json::Value;
 use tracing::Instrument;
-
-/// The one event there is so far.
-const ENDED: &str = "ended";
 
 /// Records at once: a receiver that does not answer must not keep those of other organisations waiting.
 const CONCURRENCY: usize = 5;
@@ -35,23 +33,23 @@ pub async fn handle(context: &Context, payload: Value) -> Result<Value, Error> {
         let event: SqsEvent = serde_json::from_value(payload).map_err(Error::BadInput)?;
         return serde_json::to_value(batch(context, &event).await).map_err(Error::BadInput);
     }
-    let input: NotifierInput = serde_json::from_value(payload).map_err(Error::BadInput)?;
-    let output = scan_ended(context, &input).await?;
+    let notice = Notice::read(payload).map_err(Error::BadInput)?;
+    let output = tell(context, &notice).await?;
     serde_json::to_value(output).map_err(Error::BadInput)
 }
 
-async fn scan_ended(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
-    let span = logging::work_span("notifier", &input.scan.trace_id, &input.scan.scan_id.to_string());
-    run(context, input).instrument(span).await
+async fn tell(context: &Context, notice: &Notice) -> Result<NotifierOutput, Error> {
+    let span = logging::work_span("notifier", notice.trace_id(), &notice.id());
+    run(context, notice).instrument(span).await
 }
 
 async fn batch(context: &Context, event: &SqsEvent) -> SqsBatchResponse {
     run_batch(event, CONCURRENCY, |record| async move {
         for key in ended_keys(record)? {
-            let input = read(context, &key).await?;
-            match scan_ended(context, &input).await {
+            let notice = read(context, &key).await?;
+            match tell(context, &notice).await {
                 Err(Error::Delivery(why)) if receives(record) >= RECEIVES_OF_A_DELIVERY => {
-                    tracing::warn!(scan.id = %input.scan.scan_id, tenant = %input.scan.tenant, error.message = why, "given up");
+                    tracing::warn!(scan.id = notice.id(), tenant = %notice.tenant(), error.message = why, "given up");
                 }
                 other => drop(other?),
             }
@@ -70,7 +68,7 @@ fn ended_keys(record: &SqsMessage) -> Result<Vec<String>, Error> {
     }
     let keys: Vec<String> = event.records.iter().filter_map(|record| decoded(&record.s3.object.key)).collect();
     match keys.iter().find(|key| !key.starts_with(keys::ENDED)) {
-        Some(other) => Err(Error::NotEnded(format!("{other:?} says nothing of the end of a scan"))),
+        Some(other) => Err(Error::NotEnded(format!("{other:?} says nothing of an end"))),
         None => Ok(keys),
     }
 }
@@ -81,22 +79,22 @@ fn decoded(key: &str) -> Option<String> {
     url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
 }
 
-async fn read(context: &Context, key: &str) -> Result<NotifierInput, Error> {
+async fn read(context: &Context, key: &str) -> Result<Notice, Error> {
     let body = context.objects.get(key).await?;
     let body = body.ok_or_else(|| Error::NotEnded(format!("there is no {key}")))?;
-    serde_json::from_slice(&body).map_err(Error::BadInput)
+    serde_json::from_slice(&body).and_then(Notice::read).map_err(Error::BadInput)
 }
 
 fn receives(record: &SqsMessage) -> u32 {
     record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
-async fn run(context: &Context, input: &NotifierInput) -> Result<NotifierOutput, Error> {
+async fn run(context: &Context, notice: &Notice) -> Result<NotifierOutput, Error> {
     let mut deliveries = Vec::new();
     let mut again = Vec::new();
     let mut storage = None;
     for channel in &context.channels {
-        match deliver(context, channel.as_ref(), input).await {
+        match deliver(context, channel.as_ref(), notice).await {
             Ok(Ok(delivery)) => {
                 tracing::info!(channel = %delivery.channel, outcome = ?delivery.outcome, error = delivery.error, "channel done");
                 deliveries.push(delivery);
@@ -107,7 +105,7 @@ async fn run(context: &Context, input: &NotifierInput) -> Result<NotifierOutput,
     }
     // Counted here, so that a channel that is told now is counted although another one needs another try.
     if deliveries.iter().any(|delivery| delivery.outcome == DeliveryOutcome::Delivered) {
-        metrics::emit("ScansNotified", Unit::Count, 1.0, &[("outcome", input.state.as_str())]);
+        metrics::emit(notice.metric(), Unit::Count, 1.0, &[("outcome", notice.state())]);
     }
     if let Some(error) = storage {
         return Err(error);
@@ -119,17 +117,13 @@ async fn run(context: &Context, input: &NotifierInput) -> Result<NotifierOutput,
 }
 
 /// The inner error is worth another try. A marker in S3 keeps a channel from telling the same thing twice.
-async fn deliver(
-    context: &Context,
-    channel: &dyn Channel,
-    input: &NotifierInput,
-) -> Result<Result<Delivery, String>, Error> {
+async fn deliver(context: &Context, channel: &dyn Channel, notice: &Notice) -> Result<Result<Delivery, String>, Error> {
     let done = |outcome, error| Ok(Ok(Delivery { channel: channel.name().to_owned(), outcome, error }));
-    let marker = keys::notification(&input.scan.tenant, input.scan.scan_id, channel.name(), ENDED);
+    let marker = notice.marker(channel.name());
     if context.objects.head(&marker).await?.is_some() {
         return done(DeliveryOutcome::AlreadyDelivered, None);
     }
-    match channel.scan_ended(input).await {
+    match channel.tell(notice).await {
         Ok(Sent::NotConfigured) => done(DeliveryOutcome::NotConfigured, None),
         Ok(Sent::Delivered) => {
             context.objects.put(&marker, "{}".into(), "application/json").await?;

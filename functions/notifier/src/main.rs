@@ -4,6 +4,7 @@ mod channels;
 mod context;
 mod error;
 mod handler;
+mod notice;
 
 use dunlin_runtime::{diagnostic, logging};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

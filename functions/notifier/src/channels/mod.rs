@@ -2,8 +2,8 @@
 
 pub mod webhook;
 
+use crate::notice::Notice;
 use async_trait::async_trait;
-use dunlin_contracts::steps::NotifierInput;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -25,6 +25,6 @@ pub enum Failure {
 pub trait Channel: Send + Sync {
     /// Lower-case word; part of the marker's key.
     fn name(&self) -> &'static str;
-    /// May be called again for the same scan, when the marker could not be written: the receiver must be able to tell.
-    async fn scan_ended(&self, input: &NotifierInput) -> Result<Sent, Failure>;
+    /// May be called again with the same, when the marker could not be written: the receiver must be able to tell.
+    async fn tell(&self, notice: &Notice) -> Result<Sent, Failure>;
 }

@@ -1,10 +1,10 @@
 //! The generic webhook: a CloudEvent (1.0, JSON format), signed as the Standard Webhooks specification says.
 
 use super::{Channel, Failure, Sent};
+use crate::notice::Notice;
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dunlin_cloud::Secrets;
-use dunlin_contracts::steps::NotifierInput;
 use dunlin_egress::{Egress, EgressError};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, Request, header};
@@ -36,8 +36,8 @@ impl Channel for Webhook {
         "webhook"
     }
 
-    async fn scan_ended(&self, input: &NotifierInput) -> Result<Sent, Failure> {
-        let name = format!("{}/tenants/{}/webhook/receiver", self.secrets_prefix, input.scan.tenant);
+    async fn tell(&self, notice: &Notice) -> Result<Sent, Failure> {
+        let name = format!("{}/tenants/{}/webhook/receiver", self.secrets_prefix, notice.tenant());
         let secret = self.secrets.get(&name).await.map_err(|e| match e.is_retryable() {
             true => Failure::Again(e.to_string()),
             false => Failure::ForGood(e.to_string()),
@@ -46,15 +46,15 @@ impl Channel for Webhook {
         // The parser's own message would quote the secret.
         let settings: Settings = serde_json::from_str(&secret)
             .map_err(|_| Failure::ForGood("the webhook's secret is not readable".into()))?;
-        self.post(&settings, input, OffsetDateTime::now_utc()).await
+        self.post(&settings, notice, OffsetDateTime::now_utc()).await
     }
 }
 
 impl Webhook {
-    async fn post(&self, settings: &Settings, input: &NotifierInput, now: OffsetDateTime) -> Result<Sent, Failure> {
+    async fn post(&self, settings: &Settings, notice: &Notice, now: OffsetDateTime) -> Result<Sent, Failure> {
         let url = Url::parse(&settings.url).map_err(|_| Failure::ForGood("the webhook's URL is not valid".into()))?;
-        let id = message_id(input);
-        let body = cloud_event(input, &id, now).to_string();
+        let id = notice.message_id();
+        let body = cloud_event(notice, now).to_string();
         let timestamp = now.unix_timestamp().to_string();
         let signature = sign(&settings.signing_key, &id, &timestamp, &body)?;
         let mut request = Request::new(Method::POST, url);
@@ -87,37 +87,17 @@ fn verdict(status: u16) -> Result<Sent, Failure> {
     }
 }
 
-/// The same for every try, so that the receiver can drop what it has seen.
-fn message_id(input: &NotifierInput) -> String {
-    format!("{}.ended", input.scan.scan_id)
-}
-
 /// The body. Attributes as in CloudEvents 1.0; `data` is ours and versioned by `type`.
-pub fn cloud_event(input: &NotifierInput, id: &str, now: OffsetDateTime) -> Value {
-    let scan = &input.scan;
-    let mut data = json!({
-        "scan_id": scan.scan_id,
-        "organisation": scan.tenant,
-        "repository_id": scan.repository_id,
-        "repository": scan.repository,
-        "status": input.state,
-        "links": { "scan": format!("/v1/scans/{}", scan.scan_id) },
-    });
-    if let Some(summary) = &input.summary {
-        data["summary"] = json!(summary);
-    }
-    if let Some(error) = &input.error {
-        data["error"] = json!(error.name);
-    }
+pub fn cloud_event(notice: &Notice, now: OffsetDateTime) -> Value {
     json!({
         "specversion": "1.0",
-        "id": id,
-        "source": format!("/organisations/{}", scan.tenant),
-        "type": "dev.dunlin.scan.ended.v1",
-        "subject": format!("scans/{}", scan.scan_id),
+        "id": notice.message_id(),
+        "source": format!("/organisations/{}", notice.tenant()),
+        "type": notice.kind(),
+        "subject": notice.subject(),
         "time": now.format(&Rfc3339).unwrap_or_default(),
         "datacontenttype": "application/json",
-        "data": data,
+        "data": notice.data(),
     })
 }
 

@@ -4,6 +4,7 @@ use dunlin_cloud::{
     ObjectStore, Secrets,
     memory::{MemoryObjects, MemorySecrets},
 };
+use dunlin_contracts::steps::NotifierInput;
 use dunlin_egress::{Egress, Timeouts};
 use dunlin_runtime::Named;
 use std::{path::Path, sync::Arc};
@@ -100,6 +101,23 @@ async fn a_new_object_about_an_end_is_told_once() {
     assert_eq!(failures(&handle(&context, notice(2)).await), 0);
     assert_eq!(outcome(&handle(&context, sample()).await), DeliveryOutcome::AlreadyDelivered);
     assert!(requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_end_of_a_price_batch_is_told_once() {
+    let (port, mut requests) = receiver(&[204, 204]).await;
+    let (context, objects) = context(Some(format!("http://127.0.0.1:{port}/hook")), "127.0.0.1").await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/notifier/price-batch.json");
+    let batch: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(outcome(&handle(&context, batch.clone()).await), DeliveryOutcome::Delivered);
+    let told = requests.recv().await.unwrap();
+    let body: Value = serde_json::from_str(told.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let id = batch["price_batch"]["batch_id"].as_str().unwrap();
+    assert_eq!(body["type"], "dev.dunlin.price_batch.ended.v1");
+    assert_eq!(body["subject"], format!("price-batches/{id}"));
+    assert_eq!((&body["data"]["status"], &body["data"]["bad_rows"]), (&"rejected".into(), &37.into()));
+    assert_eq!(objects.keys(), [format!("notifications/demo/{id}/webhook.ended.json")]);
+    assert_eq!(outcome(&handle(&context, batch).await), DeliveryOutcome::AlreadyDelivered);
 }
 
 #[tokio::test]
@@ -206,7 +224,7 @@ impl Channel for Other {
     fn name(&self) -> &'static str {
         "other"
     }
-    async fn scan_ended(&self, _: &NotifierInput) -> Result<Sent, Failure> {
+    async fn tell(&self, _: &Notice) -> Result<Sent, Failure> {
         Ok(Sent::Delivered)
     }
 }
@@ -216,7 +234,7 @@ async fn storage_that_fails_for_one_channel_keeps_no_other_from_its_turn() {
     let (mut context, objects) = context(None, "").await;
     context.channels.push(Box::new(Other));
     let input: NotifierInput = serde_json::from_value(sample()).unwrap();
-    let marker = |channel| keys::notification(&input.scan.tenant, input.scan.scan_id, channel, ENDED);
+    let marker = |channel| keys::notification(&input.scan.tenant, input.scan.scan_id, channel, "ended");
     objects.make_unavailable(Some(&marker("webhook")));
     assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageUnavailable");
     assert_eq!(objects.keys(), [marker("other")]);

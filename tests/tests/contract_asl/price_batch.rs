@@ -1,0 +1,82 @@
+//! The machine of price batches against the Rust types.
+
+use crate::machine::{Machine, PAYLOAD_LIMIT, filled, function_of, is_a};
+use dunlin_contracts::prices::{InspectorInput, InspectorOutput, LoaderInput, PriceNotice, PublisherInput, RangeItem};
+use dunlin_core::{job::Compute, prices::BatchState};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+fn message() -> Value {
+    json!({
+        "version": 1,
+        "batch_id": "01980000-0000-7000-8000-000000000001",
+        "tenant": "acme",
+        "kind": "prices",
+        "key": "price-batches/acme/prices/november.csv",
+        "etag": "b1946ac92492d2347c6235b4d2611184",
+        "bytes": 47,
+        "received_at": "2026-11-21T10:00:00Z",
+        "trace_id": "01980000000070008000000000000001"
+    })
+}
+
+/// What the machine's expressions stand for. An expression that is not here is one this test must be taught.
+fn meaning(expression: &str) -> Value {
+    match expression.trim() {
+        "$states.context.Execution.Input" => message(),
+        "$states.input.range" => json!(0),
+        "$outcome" => json!("rejected"),
+        "$rows" => json!(0),
+        "$bad_rows" => json!(37),
+        "$failure" => json!({"name": "Loader.FileUnusable", "cause": "it is gone"}),
+        other => panic!("teach this test what {other:?} stands for"),
+    }
+}
+
+#[test]
+fn payloads_are_the_types_of_the_contracts() {
+    let mut checked = BTreeMap::new();
+    for state in Machine::price_batch().tasks() {
+        let function = function_of(&state).unwrap();
+        let payload = filled(&state.body["Arguments"]["Payload"], &meaning);
+        match function.as_str() {
+            "inspector" => is_a::<InspectorInput>(&payload, &state.name),
+            "loader" => is_a::<LoaderInput>(&payload, &state.name),
+            "publisher" => is_a::<PublisherInput>(&payload, &state.name),
+            "notifier" => is_a::<PriceNotice>(&payload, &state.name),
+            other => panic!("{other} is not called by a price batch"),
+        }
+        *checked.entry(function).or_insert(0) += 1;
+    }
+    let expected = [("inspector", 1), ("loader", 1), ("notifier", 2), ("publisher", 2)];
+    assert_eq!(checked, expected.map(|(name, times)| (name.to_owned(), times)).into());
+}
+
+#[test]
+fn the_ranges_of_the_largest_file_fit_into_a_payload() {
+    let output = InspectorOutput {
+        ended: false,
+        state: BatchState::Loading,
+        ranges: (0..1000).map(|range| RangeItem { range, compute: Compute::Lambda }).collect(),
+    };
+    let bytes = serde_json::to_vec(&output).unwrap().len() + 2048;
+    assert!(bytes < PAYLOAD_LIMIT, "{bytes} bytes");
+}
+
+#[test]
+fn a_range_that_fails_fails_the_batch_and_not_silently() {
+    let machine = Machine::price_batch().definition;
+    let map = &machine["States"]["Load ranges"];
+    assert_eq!(map["ItemProcessor"]["ProcessorConfig"]["Mode"], "INLINE");
+    assert!(map["MaxConcurrency"].as_u64().unwrap() <= 40);
+    assert_eq!(map["Catch"][0]["Next"], "Describe failure");
+    // Publishing comes only behind the Map: nothing skips it but a batch that has ended.
+    let to_publishing: Vec<&String> = machine["States"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, state)| state["Next"] == "Publish or reject" || state["Default"] == "Publish or reject")
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(to_publishing, ["Load ranges"]);
+}
