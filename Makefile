@@ -9,13 +9,16 @@ CLOUD := $(PYTHON) infra/local/cloud.py
 ARCH ?= x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down reset status logs redrive test fuzz lint bench invoke package plan images engines
+.PHONY: help run prices up down reset status logs redrive test fuzz lint bench invoke package plan images engines
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: ## start the local cloud, scan the weak application and this repository, print what was found
 	@$(CLOUD) run --stack $(STACK)
+
+prices: ## start the local cloud, publish a million prices, ask for rates, have a batch with bad rows rejected
+	@$(CLOUD) prices --stack $(STACK)
 
 up: ## start the local cloud and bring it up to date; harmless when it runs
 	@$(CLOUD) up --stack $(STACK)

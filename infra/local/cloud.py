@@ -1,4 +1,4 @@
-"""The local cloud: `python3 infra/local/cloud.py up|run|down|reset|status|logs|redrive|env|plan`.
+"""The local cloud: `python3 infra/local/cloud.py up|run|prices|down|reset|status|logs|redrive|env|plan`.
 
 docs/local-cloud.md explains it. Needs Python 3.11 and installs the rest.
 """
@@ -34,6 +34,14 @@ def demonstrate(stack: Stack, arguments: argparse.Namespace) -> None:
     from localcloud import runner
 
     runner.demonstrate(stack, start(stack, build=True))
+
+
+def prices(stack: Stack, arguments: argparse.Namespace) -> None:
+    """Up, then publish a batch of a million prices, and have one with bad rows rejected."""
+    from localcloud import prices as demonstration
+
+    start(stack, build=True)
+    demonstration.demonstrate(stack)
 
 
 def plan(stack: Stack, arguments: argparse.Namespace) -> None:
@@ -209,7 +217,7 @@ def read_env(stack: Stack) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud.py", description="The local cloud of Dunlin.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for function in (up, demonstrate, down, reset, status, logs, redrive, env, postgres, plan):
+    for function in (up, demonstrate, prices, down, reset, status, logs, redrive, env, postgres, plan):
         name = "run" if function is demonstrate else function.__name__
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.set_defaults(run=function)

@@ -17,6 +17,11 @@ pub fn ended(tenant: &TenantId, scan: ScanId) -> String {
     format!("{ENDED}{tenant}/{scan}.json")
 }
 
+/// The same for a batch of prices.
+pub fn price_batch_ended(tenant: &TenantId, batch: BatchId) -> String {
+    format!("{ENDED}{tenant}/{batch}.json")
+}
+
 /// What every key of [`ended`] begins with.
 pub const ENDED: &str = "ended/";
 

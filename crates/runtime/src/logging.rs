@@ -20,6 +20,11 @@ pub fn work_span(service: &'static str, trace_id: &str, scan_id: &str) -> Span {
     tracing::info_span!("work", service, trace.id = trace_id, scan.id = scan_id)
 }
 
+/// The same for work on a batch of prices.
+pub fn batch_span(service: &'static str, trace_id: &str, batch_id: &str) -> Span {
+    tracing::info_span!("work", service, trace.id = trace_id, batch.id = batch_id)
+}
+
 /// 32 hexadecimal digits: the trace id of a `traceparent` (W3C Trace Context), else of an `X-Amzn-Trace-Id`, else a new one.
 pub fn trace_id(traceparent: Option<&str>, amzn: Option<&str>) -> String {
     traceparent

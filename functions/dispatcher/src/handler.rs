@@ -46,7 +46,7 @@ async fn start(context: &Context, record: &SqsMessage) -> Result<(), RecordFailu
         }
         Work::PriceBatch(message) => {
             let id = message.batch_id.to_string();
-            let span = logging::work_span("dispatcher", &message.trace_id, &id);
+            let span = logging::batch_span("dispatcher", &message.trace_id, &id);
             let execution = Execution {
                 workflows: &*context.price_batches,
                 queue: "price-batches",

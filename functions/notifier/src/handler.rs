@@ -39,7 +39,11 @@ pub async fn handle(context: &Context, payload: Value) -> Result<Value, Error> {
 }
 
 async fn tell(context: &Context, notice: &Notice) -> Result<NotifierOutput, Error> {
-    let span = logging::work_span("notifier", notice.trace_id(), &notice.id());
+    let (trace_id, id) = (notice.trace_id(), notice.id());
+    let span = match notice {
+        Notice::Scan(_) => logging::work_span("notifier", trace_id, &id),
+        Notice::PriceBatch(_) => logging::batch_span("notifier", trace_id, &id),
+    };
     run(context, notice).instrument(span).await
 }
 
@@ -49,7 +53,7 @@ async fn batch(context: &Context, event: &SqsEvent) -> SqsBatchResponse {
             let notice = read(context, &key).await?;
             match tell(context, &notice).await {
                 Err(Error::Delivery(why)) if receives(record) >= RECEIVES_OF_A_DELIVERY => {
-                    tracing::warn!(scan.id = notice.id(), tenant = %notice.tenant(), error.message = why, "given up");
+                    tracing::warn!(subject = notice.subject(), tenant = %notice.tenant(), error.message = why, "given up");
                 }
                 other => drop(other?),
             }

@@ -2,11 +2,15 @@
 
 use dunlin_contracts::{
     events::{BatchJobStateChange, Envelope, ExecutionStatusChange, JOB_STATE_CHANGE, JobStateChange, SOURCE},
+    prices::PriceBatchMessage,
     steps::ScanMessage,
 };
 use dunlin_core::{ScanId, TenantId};
 use dunlin_store::{BatchStatus, JobChange};
 use serde::de::DeserializeOwned;
+
+/// How the name of the state machine of price batches ends (`infra/terraform/locals.tf`).
+const PRICE_BATCH_MACHINE: &str = "-price-batch";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
@@ -19,6 +23,8 @@ pub enum Work {
     },
     /// The execution is over: see to it that the scan is, too.
     End { scan: ScanId, message: Option<Box<ScanMessage>>, end: ExecutionEnd },
+    /// The same for the execution of a batch of prices.
+    EndBatch { message: Box<PriceBatchMessage>, end: ExecutionEnd },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,23 +95,27 @@ fn execution(event: ExecutionStatusChange) -> Result<Option<Work>, String> {
         "SUCCEEDED" | "FAILED" | "TIMED_OUT" | "ABORTED" => {}
         other => return Err(format!("step functions has no execution status {other:?}")),
     }
+    let end = ExecutionEnd { status: event.status, error: event.error, cause: event.cause };
+    if event.state_machine_arn.ends_with(PRICE_BATCH_MACHINE) {
+        let message = message_of::<PriceBatchMessage>(&event.name, event.input.as_deref())?
+            .filter(|message| message.batch_id.to_string() == event.name)
+            .ok_or_else(|| format!("execution {} does not say its batch", event.name))?;
+        return Ok(Some(Work::EndBatch { message: Box::new(message), end }));
+    }
     let Ok(scan) = event.name.parse::<ScanId>() else {
         tracing::info!(execution.name = %event.name, "execution is none of a scan and ignored");
         return Ok(None);
     };
-    let message = match &event.input {
-        None => None,
-        Some(input) => {
-            let message: ScanMessage = serde_json::from_str(input)
-                .map_err(|e| format!("the input of execution {} is no scan: {e}", event.name))?;
-            if message.scan_id != scan {
-                return Err(format!("execution {} has the input of scan {}", event.name, message.scan_id));
-            }
-            Some(Box::new(message))
-        }
-    };
-    let end = ExecutionEnd { status: event.status, error: event.error, cause: event.cause };
-    Ok(Some(Work::End { scan, message, end }))
+    let message = message_of::<ScanMessage>(&event.name, event.input.as_deref())?;
+    if let Some(other) = message.as_ref().filter(|message| message.scan_id != scan) {
+        return Err(format!("execution {} has the input of scan {}", event.name, other.scan_id));
+    }
+    Ok(Some(Work::End { scan, message: message.map(Box::new), end }))
+}
+
+fn message_of<T: DeserializeOwned>(execution: &str, input: Option<&str>) -> Result<Option<T>, String> {
+    let read = |input| serde_json::from_str(input).map_err(|e| format!("the input of execution {execution} is not readable: {e}"));
+    input.map(read).transpose()
 }
 
 #[cfg(test)]
@@ -152,5 +162,30 @@ mod tests {
         ] {
             assert!(decode(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_price_batch_is_told_from_that_of_a_scan() {
+        let id = "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01";
+        let input = serde_json::json!({
+            "version": 1, "batch_id": id, "tenant": "demo", "kind": "prices", "key": "price-batches/demo/prices/a.csv",
+            "etag": "e", "bytes": 3, "received_at": "2026-01-01T00:00:00Z", "trace_id": "t"
+        });
+        let detail = |name: &str, input: &serde_json::Value| {
+            serde_json::json!({
+                "executionArn": "a", "stateMachineArn": "arn:aws:states:eu-central-1:0:stateMachine:dunlin-dev-price-batch",
+                "name": name, "status": "TIMED_OUT", "input": input.to_string()
+            })
+            .to_string()
+        };
+        let decoded = |detail: &str| decode(&event("aws.states", "Step Functions Execution Status Change", detail));
+        match decoded(&detail(id, &input)).unwrap().unwrap() {
+            Work::EndBatch { message, end } => {
+                assert_eq!((message.batch_id.to_string().as_str(), end.status.as_str()), (id, "TIMED_OUT"));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(decoded(&detail("0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a02", &input)).is_err());
+        assert!(decoded(&detail(id, &serde_json::json!({"scan_id": id}))).is_err());
     }
 }

@@ -1,4 +1,5 @@
 use crate::{
+    batches,
     context::Context,
     error::Error,
     events::{self, ExecutionEnd, Work},
@@ -170,6 +171,10 @@ async fn record_work(context: &Context, store: &mut Store, work: Work) -> Result
             let span = logging::work_span("recorder", message.as_ref().map_or("", |m| &m.trace_id), &scan_id);
             end_scan(context, store, scan, message.as_deref(), &end).instrument(span).await
         }
+        Work::EndBatch { message, end } => {
+            let span = logging::batch_span("recorder", &message.trace_id, &message.batch_id.to_string());
+            batches::end(context, store, &message, &end).instrument(span).await
+        }
     }
 }
 
@@ -189,7 +194,7 @@ async fn end_scan(
         return Err(Error::BadInput(format!("scan {scan} is not known and the event does not say what was asked for")));
     };
     let cancelled = end.status == "ABORTED" && is_cancelled(context, &tenant, scan).await?;
-    let reason = reason::of_execution(&end.status, end.error.as_deref(), end.cause.as_deref());
+    let reason = reason::of_execution("scan", &end.status, end.error.as_deref(), end.cause.as_deref());
     let (state, reason) =
         if cancelled { (ScanState::Cancelled, None) } else { (ScanState::Failed, Some(reason.as_str())) };
     let ending = match message {

@@ -1,5 +1,6 @@
 //! `recorder`: what people see of scans and jobs, and the one place that ends a scan whose execution did not.
 
+mod batches;
 mod context;
 mod error;
 mod events;

@@ -17,14 +17,15 @@ pub fn of_step(error: &StepError) -> String {
     }
 }
 
-pub fn of_execution(status: &str, error: Option<&str>, cause: Option<&str>) -> String {
+/// `what`: a scan, or a batch.
+pub fn of_execution(what: &str, status: &str, error: Option<&str>, cause: Option<&str>) -> String {
     match status {
-        "TIMED_OUT" => "the scan took longer than it may".to_owned(),
-        "ABORTED" => "the scan was stopped".to_owned(),
+        "TIMED_OUT" => format!("the {what} took longer than it may"),
+        "ABORTED" => format!("the {what} was stopped"),
         // Law 1: it has ended, so it has an end; and without a result that is no success.
-        "SUCCEEDED" => "the scan ended without a result".to_owned(),
+        "SUCCEEDED" => format!("the {what} ended without a result"),
         _ => match (error, cause) {
-            (None, None) => "the scan failed".to_owned(),
+            (None, None) => format!("the {what} failed"),
             (error, cause) => of_step(&StepError {
                 name: error.unwrap_or("unknown error").to_owned(),
                 cause: cause.unwrap_or_default().to_owned(),
@@ -62,10 +63,10 @@ mod tests {
 
     #[test]
     fn an_execution_that_left_no_result_did_not_succeed() {
-        assert_eq!(of_execution("SUCCEEDED", None, None), "the scan ended without a result");
-        assert_eq!(of_execution("FAILED", None, None), "the scan failed");
+        assert_eq!(of_execution("scan", "SUCCEEDED", None, None), "the scan ended without a result");
+        assert_eq!(of_execution("scan", "FAILED", None, None), "the scan failed");
         assert_eq!(
-            of_execution("FAILED", Some("Planner.NothingToScan"), Some("nothing to scan: empty")),
+            of_execution("scan", "FAILED", Some("Planner.NothingToScan"), Some("nothing to scan: empty")),
             "nothing to scan: empty"
         );
     }

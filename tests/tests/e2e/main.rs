@@ -13,6 +13,7 @@ mod hostile_requests;
 mod invoke;
 mod jobs;
 mod local;
+mod prices;
 mod queues;
 mod results;
 

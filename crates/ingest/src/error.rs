@@ -1,0 +1,81 @@
+use dunlin_cloud::CloudError;
+use dunlin_store::StoreError;
+
+/// Why a step of a batch fails. Bad rows are no failure: they reject the batch.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the input is not one of this function's: {0}")]
+    BadInput(String),
+    /// No other try will find another file.
+    #[error("the file cannot be used: {0}")]
+    FileUnusable(String),
+    #[error("not every range was loaded: {0}")]
+    Incomplete(String),
+    #[error("the database is not available")]
+    DatabaseUnavailable(#[source] StoreError),
+    #[error("the database refused")]
+    DatabaseRejected(#[source] StoreError),
+    #[error("storage does not answer")]
+    Storage(#[source] CloudError),
+    #[error("storage refused")]
+    StorageRefused(#[source] CloudError),
+    #[error("the file stopped in the middle")]
+    StorageStream(#[source] std::io::Error),
+    #[error("there is no room for the list of bad rows")]
+    Scratch(#[source] std::io::Error),
+}
+
+/// What the caller has to know of an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    BadInput,
+    FileUnusable,
+    Incomplete,
+    /// Worth another try, for long.
+    DatabaseUnavailable,
+    DatabaseRejected,
+    /// Worth another try.
+    StorageUnavailable,
+    StorageRefused,
+}
+
+impl Error {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BadInput(_) => Kind::BadInput,
+            Self::FileUnusable(_) => Kind::FileUnusable,
+            Self::Incomplete(_) => Kind::Incomplete,
+            Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
+            Self::DatabaseRejected(_) => Kind::DatabaseRejected,
+            Self::StorageRefused(_) => Kind::StorageRefused,
+            // A full disk may hold what an earlier invocation left: another environment has an empty one.
+            Self::Storage(_) | Self::StorageStream(_) | Self::Scratch(_) => Kind::StorageUnavailable,
+        }
+    }
+
+    /// The payload is not what the function takes.
+    pub fn input(error: serde_json::Error) -> Self {
+        Self::BadInput(error.to_string())
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            error if error.is_retryable() => Self::DatabaseUnavailable(error),
+            StoreError::Invalid(what) => Self::BadInput(what),
+            error => Self::DatabaseRejected(error),
+        }
+    }
+}
+
+impl From<CloudError> for Error {
+    fn from(error: CloudError) -> Self {
+        match error.kind {
+            dunlin_cloud::Kind::Changed => Self::FileUnusable("it is not the one that was announced".to_owned()),
+            dunlin_cloud::Kind::NotFound => Self::FileUnusable("it is not there".to_owned()),
+            _ if error.is_retryable() => Self::Storage(error),
+            _ => Self::StorageRefused(error),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use crate::{Error, check, faults::FaultFile, file::Chunks, file::Pieces};
+use bytes::Bytes;
+use dunlin_cloud::ObjectStore;
+use dunlin_contracts::prices::{LoaderOutput, PriceBatchMessage};
+use dunlin_core::prices::{BatchKind, Format};
+use dunlin_prices::{COPY_HEADER, COPY_TRAILER, Output, PlaceOutput, PlaceReader, PortTable, PriceReader};
+use dunlin_store::{DatabaseConfig, Finished, LoadStart, RangeLoad, RangeRow, Store};
+use std::sync::Arc;
+
+/// Takes one range in: good rows into the batch's own table, bad ones into a list. Both count only together, in one transaction.
+pub async fn load(
+    objects: &Arc<dyn ObjectStore>,
+    database: &DatabaseConfig,
+    batch: &PriceBatchMessage,
+    range: u32,
+) -> Result<LoaderOutput, Error> {
+    check(batch)?;
+    let mut store = Store::connect(database).await?;
+    let loaded = load_with(objects, &mut store, batch, range).await;
+    store.close().await;
+    loaded
+}
+
+async fn load_with(
+    objects: &Arc<dyn ObjectStore>,
+    store: &mut Store,
+    batch: &PriceBatchMessage,
+    range: u32,
+) -> Result<LoaderOutput, Error> {
+    let row = store.range(batch, range).await?;
+    let row = row.ok_or_else(|| Error::BadInput(format!("batch {} has no range {range}", batch.batch_id)))?;
+    if row.loaded {
+        return Ok(done_before(range, row.rows, row.bad_rows));
+    }
+    let mut ports = PortTable::new();
+    if row.kind == BatchKind::Prices {
+        store.ports_of(&batch.tenant, |code, id| ports.insert(code, id)).await?;
+    }
+    let load = match store.load_range(batch, &row).await? {
+        LoadStart::Ready(load) => load,
+        LoadStart::Loaded { rows, bad_rows } => return Ok(done_before(range, rows, bad_rows)),
+        LoadStart::Ended(state) => {
+            tracing::info!(batch.state = state.as_str(), "batch has ended, its rows are not wanted any more");
+            return Ok(LoaderOutput { range, rows: 0, bad_rows: 0 });
+        }
+    };
+    match row.kind {
+        BatchKind::Prices => load_prices(objects, load, batch, &row, ports).await,
+        BatchKind::Ports | BatchKind::Regions => load_places(objects, load, batch, &row).await,
+    }
+}
+
+fn done_before(range: u32, rows: u64, bad_rows: u64) -> LoaderOutput {
+    tracing::info!(range, rows, "range was loaded before");
+    LoaderOutput { range, rows, bad_rows }
+}
+
+/// Rows on their way out: what a reader has made of some bytes goes to the database and to the list.
+struct Way<'a> {
+    load: RangeLoad<'a>,
+    faults: FaultFile,
+    begun: bool,
+}
+
+impl Way<'_> {
+    async fn send(&mut self, out: &mut Output) -> Result<(), Error> {
+        if !self.begun {
+            self.begun = true;
+            self.load.send(Bytes::from_static(COPY_HEADER)).await?;
+        }
+        if !out.copy.is_empty() {
+            let capacity = out.copy.capacity();
+            let rows = std::mem::replace(&mut out.copy, Vec::with_capacity(capacity));
+            self.load.send(rows.into()).await?;
+        }
+        self.faults.add(&out.bad)?;
+        out.drain();
+        Ok(())
+    }
+}
+
+async fn load_prices(
+    objects: &Arc<dyn ObjectStore>,
+    load: RangeLoad<'_>,
+    batch: &PriceBatchMessage,
+    row: &RangeRow,
+    ports: PortTable,
+) -> Result<LoaderOutput, Error> {
+    let mut way = Way { load, faults: FaultFile::default(), begun: false };
+    let mut out = Output::new();
+    if row.layout.format == Format::Parquet {
+        read_parquet(objects, &mut way, batch, row, ports, &mut out).await?;
+    } else {
+        let mut reader = PriceReader::new(&row.layout, &row.range, row.number, &ports);
+        let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
+        while let Some(mut chunk) = chunks.next().await? {
+            while !chunk.is_empty() {
+                let taken = reader.feed(chunk, &mut out);
+                chunk = chunk.get(taken..).unwrap_or_default();
+                if out.is_full() || taken == 0 {
+                    way.send(&mut out).await?;
+                }
+            }
+        }
+        while !reader.finish(&mut out) {
+            way.send(&mut out).await?;
+        }
+    }
+    way.send(&mut out).await?;
+    way.load.send(Bytes::from_static(COPY_TRAILER)).await?;
+    let Way { load, faults, .. } = way;
+    // Before the range counts as loaded: whoever publishes or rejects finds the list there.
+    faults.store(&**objects, batch, row.range.range).await?;
+    let finished = load.finish(out.rows, &out.faults, out.days()).await?;
+    Ok(told(finished, row.range.range, out.rows, out.faults.rows))
+}
+
+/// Parquet is read on a thread of its own, because its reader waits for every piece it asks for.
+async fn read_parquet(
+    objects: &Arc<dyn ObjectStore>,
+    way: &mut Way<'_>,
+    batch: &PriceBatchMessage,
+    row: &RangeRow,
+    ports: PortTable,
+    out: &mut Output,
+) -> Result<(), Error> {
+    let (send, mut receive) = tokio::sync::mpsc::channel::<Output>(1);
+    let pieces = Pieces::of(objects, batch);
+    let (layout, range, number) = (row.layout.clone(), row.range, row.number);
+    let reading = tokio::task::spawn_blocking(move || {
+        dunlin_prices::read_parquet_prices(pieces, &layout, &range, number, &ports, &mut |out: Output| {
+            send.blocking_send(out).is_ok()
+        })
+    });
+    while let Some(mut part) = receive.recv().await {
+        way.send(&mut part).await?;
+        out.absorb(part);
+    }
+    let read = reading.await.map_err(|e| Error::StorageStream(std::io::Error::other(e)))?;
+    read.map_err(|e| Error::StorageStream(std::io::Error::other(e)))
+}
+
+async fn load_places(
+    objects: &Arc<dyn ObjectStore>,
+    mut load: RangeLoad<'_>,
+    batch: &PriceBatchMessage,
+    row: &RangeRow,
+) -> Result<LoaderOutput, Error> {
+    let mut list = FaultFile::default();
+    let mut out = PlaceOutput::default();
+    let mut reader = PlaceReader::new(row.kind, &row.layout, &row.range);
+    let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
+    while let Some(chunk) = chunks.next().await? {
+        reader.feed(chunk, &mut out);
+        keep(&mut load, &mut list, &mut out).await?;
+    }
+    reader.finish(&mut out);
+    keep(&mut load, &mut list, &mut out).await?;
+    list.store(&**objects, batch, row.range.range).await?;
+    let finished = load.finish(out.rows, &out.faults, None).await?;
+    Ok(told(finished, row.range.range, out.rows, out.faults.rows))
+}
+
+async fn keep(load: &mut RangeLoad<'_>, list: &mut FaultFile, out: &mut PlaceOutput) -> Result<(), Error> {
+    list.add(&out.bad)?;
+    out.bad.clear();
+    load.ports(&std::mem::take(&mut out.ports)).await?;
+    load.regions(&std::mem::take(&mut out.regions)).await?;
+    Ok(())
+}
+
+fn told(finished: Finished, range: u32, rows: u64, bad_rows: u64) -> LoaderOutput {
+    match finished {
+        Finished::Loaded => {
+            tracing::info!(range, rows, rows.bad = bad_rows, "range is loaded");
+            LoaderOutput { range, rows, bad_rows }
+        }
+        Finished::Ended(state) => {
+            tracing::info!(range, batch.state = state.as_str(), "batch ended meanwhile, nothing of the range was kept");
+            LoaderOutput { range, rows: 0, bad_rows: 0 }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Batches of prices from the API, or a file in S3, to rates that people ask for.
+
+use anyhow::{Context, Result, ensure};
+use dunlin_contracts::prices::{PriceBatchAccepted, PriceBatchView};
+use dunlin_core::prices::{BatchState, Reason};
+use dunlin_tests::{
+    api::Api,
+    cloud::{Cloud, value},
+    wait,
+};
+use flate2::{Compression, write::GzEncoder};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::{fmt::Write as _, io::Write as _, time::Duration};
+use uuid::Uuid;
+
+/// Places with codes that no other test of this run has.
+struct World {
+    api: Api,
+    region: String,
+    ports: Vec<String>,
+}
+
+impl World {
+    async fn make() -> Result<Self> {
+        let api = Api::demo().await?;
+        let unique = Uuid::now_v7().simple().to_string();
+        let region = format!("region_{unique}");
+        let regions = format!("slug,name,parent\nworld_{unique},World,\n{region},\"Region, the\",world_{unique}\n");
+        published(&api, &send(&api, "regions", regions.into_bytes(), json!({})).await?).await?;
+        // Codes have five characters; the last ones of the id are random.
+        let stem = unique[28..].to_uppercase();
+        let ports: Vec<String> = (0..3).map(|n| format!("{stem}{n}")).collect();
+        let mut file = "region,name,code\n".to_owned();
+        for port in &ports {
+            writeln!(file, "{region},Port {port},{port}")?;
+        }
+        published(&api, &send(&api, "ports", file.into_bytes(), json!({})).await?).await?;
+        Ok(Self { api, region, ports })
+    }
+
+    async fn rates(&self, origin: &str, destination: &str, from: &str, to: &str) -> Result<Vec<Option<f64>>> {
+        let path = format!("/v1/rates?date_from={from}&date_to={to}&origin={origin}&destination={destination}");
+        let answer = self.api.get(&path).await?;
+        ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+        let rates = answer.body["rates"].as_array().context("no rates")?;
+        Ok(rates.iter().map(|rate| rate["average_price"].as_f64()).collect())
+    }
+}
+
+/// Asks for a batch, sends its file, and answers its id.
+async fn send(api: &Api, kind: &str, file: Vec<u8>, more: Value) -> Result<String> {
+    let mut body = json!({ "kind": kind, "bytes": file.len() });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    let answer = api.send(Method::POST, "/v1/price-batches", Some(body), &[]).await?;
+    ensure!(answer.status == 202, "{} {}", answer.status, answer.body);
+    let accepted: PriceBatchAccepted = serde_json::from_value(answer.body)?;
+    ensure!(!accepted.complete && accepted.parts.len() == 1, "a small file goes in one piece");
+    let part = &accepted.parts[0];
+    let mut put = reqwest::Client::new().put(&part.url);
+    for (name, value) in &part.headers {
+        put = put.header(name, value);
+    }
+    let stored = put.body(file).send().await?;
+    ensure!(stored.status() == 200, "the file was refused: {}", stored.text().await?);
+    Ok(accepted.id.to_string())
+}
+
+async fn read(api: &Api, id: &str) -> Result<PriceBatchView> {
+    let answer = api.get(&format!("/v1/price-batches/{id}")).await?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+    Ok(serde_json::from_value(answer.body)?)
+}
+
+async fn ended(api: &Api, id: &str) -> Result<PriceBatchView> {
+    wait::until("the batch's end", Duration::from_secs(120), async || {
+        let view = read(api, id).await?;
+        Ok(view.status.is_end().then_some(view))
+    })
+    .await
+    .with_context(|| format!("batch {id}"))
+}
+
+async fn published(api: &Api, id: &str) -> Result<PriceBatchView> {
+    let view = ended(api, id).await?;
+    ensure!(view.status == BatchState::Published, "{view:#?}");
+    Ok(view)
+}
+
+#[tokio::test]
+async fn a_batch_goes_in_whole_is_corrected_and_taken_back() -> Result<()> {
+    let world = World::make().await?;
+    let [a, b, c] = world.ports.as_slice() else { panic!("three ports") };
+    // Three prices on the first day, two on the second: too few to say anything.
+    let rows = [(a, b, "01", "100"), (a, b, "01", "200.50"), (c, b, "01", "300"), (a, b, "02", "1"), (c, b, "02", "2")];
+    let mut file = "price,day,dest_code,orig_code\r\n".to_owned();
+    for (origin, destination, day, price) in rows {
+        write!(file, "{price},2026-03-{day},{destination},{origin}\r\n")?;
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(file.as_bytes())?;
+    let first = published(&world.api, &send(&world.api, "prices", packed.finish()?, json!({"name": "march"})).await?).await?;
+    ensure!((first.rows, first.bad_rows, first.name.as_deref()) == (Some(5), 0, Some("march")), "{first:#?}");
+    let (origin, days) = (&world.region, ("2026-03-01", "2026-03-03"));
+    ensure!(world.rates(origin, b, days.0, days.1).await? == [Some(200.17), None, None]);
+    ensure!(world.rates(a, b, days.0, days.1).await? == [None, None, None], "two prices are too few");
+
+    // The same content again is the same batch.
+    let mut again = GzEncoder::new(Vec::new(), Compression::default());
+    again.write_all(file.as_bytes())?;
+    let again = ended(&world.api, &send(&world.api, "prices", again.finish()?, json!({})).await?).await?;
+    ensure!((again.status, again.same_as) == (BatchState::Duplicate, Some(first.id)), "{again:#?}");
+
+    // A correction takes its place in one moment.
+    let corrected = file.replace("300", "400");
+    let correction = json!({ "replaces": first.id });
+    let second = published(&world.api, &send(&world.api, "prices", corrected.into_bytes(), correction).await?).await?;
+    let before = read(&world.api, &first.id.to_string()).await?;
+    ensure!((before.status, before.replaced_by) == (BatchState::Replaced, Some(second.id)), "{before:#?}");
+    ensure!(world.rates(origin, b, days.0, days.1).await?[0] == Some(233.5));
+
+    let path = format!("/v1/price-batches/{}/withdraw", second.id);
+    ensure!(Api::other().await?.send(Method::POST, &path, None, &[]).await?.status == 404, "somebody else's batch");
+    let taken = world.api.send(Method::POST, &path, None, &[]).await?;
+    ensure!((taken.status, &taken.body["status"]) == (200, &json!("withdrawn")), "{}", taken.body);
+    ensure!(world.rates(origin, b, days.0, days.1).await? == [None, None, None]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_with_bad_rows_goes_in_not_at_all_and_names_them() -> Result<()> {
+    let world = World::make().await?;
+    let [a, b, _] = world.ports.as_slice() else { panic!("three ports") };
+    let mut file = "orig_code,dest_code,day,price\n".to_owned();
+    for day in 1..=9 {
+        writeln!(file, "{a},{b},2026-03-0{day},{day}")?;
+    }
+    write!(file, "{a},ZZZZZ,2026-03-01,5\n{a},{b},2026-02-30,-5\n{a},{b},2026-03-04,4\n{a},{b},2026-03-01,cheap\n")?;
+    let view = ended(&world.api, &send(&world.api, "prices", file.into_bytes(), json!({})).await?).await?;
+    ensure!((view.status, view.bad_rows, view.rows) == (BatchState::Rejected, 4, None), "{view:#?}");
+    let named: Vec<(u64, Option<&str>, &str, Reason)> = view
+        .first_bad_rows
+        .iter()
+        .map(|row| (row.line, row.column.as_deref(), row.value.as_str(), row.reason))
+        .collect();
+    let repeated = format!("{a},{b},2026-03-04,4.00");
+    let expected = [
+        (11, Some("dest_code"), "ZZZZZ", Reason::UnknownPort),
+        (12, Some("day"), "2026-02-30", Reason::InvalidDate),
+        (12, Some("price"), "-5", Reason::NotPositive),
+        (13, None, repeated.as_str(), Reason::Duplicate),
+        (14, Some("price"), "cheap", Reason::NotANumber),
+    ];
+    ensure!(named == expected, "{named:#?}");
+    let report = reqwest::get(view.report_url.context("no report")?).await?.text().await?;
+    let lines: Vec<&str> = report.lines().filter_map(|line| line.split(',').next()).collect();
+    ensure!(lines == ["line", "11", "12", "12", "13", "14"], "{report}");
+    ensure!(world.rates(a, b, "2026-03-01", "2026-03-09").await?.iter().all(Option::is_none));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_a_partner_puts_into_s3_is_a_batch() -> Result<()> {
+    let world = World::make().await?;
+    let cloud = Cloud::connect().await?;
+    let [a, b, _] = world.ports.as_slice() else { panic!("three ports") };
+    let mut file = String::new();
+    for price in [10, 20, 60] {
+        writeln!(file, "{}", json!({"orig_code": a, "dest_code": b, "day": "2026-04-01", "price": price}))?;
+    }
+    let key = format!("price-batches/demo/prices/partner of {a}/april+1.ndjson");
+    cloud.objects.put_object().bucket(value("DATA_BUCKET")?).key(&key).body(file.into_bytes().into()).send().await?;
+    let view = wait::until("the partner's batch", Duration::from_secs(120), async || {
+        let answer = world.api.get("/v1/price-batches?kind=prices&limit=50").await?;
+        ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+        let items = answer.body["items"].as_array().context("no items")?;
+        let mine = items.iter().find(|item| item["key"] == json!(key)).cloned();
+        let view: Option<PriceBatchView> = mine.map(serde_json::from_value).transpose()?;
+        Ok(view.filter(|view| view.status.is_end()))
+    })
+    .await?;
+    ensure!((view.status, view.rows, view.sent_by.as_deref()) == (BatchState::Published, Some(3), None), "{view:#?}");
+    ensure!(world.rates(a, b, "2026-04-01", "2026-04-01").await? == [Some(30.0)]);
+    Ok(())
+}
