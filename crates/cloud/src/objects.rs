@@ -2,6 +2,7 @@ use crate::{CloudError, Completion, Kind, ObjectInfo, ObjectReader, ObjectStore,
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
+    config::timeout::TimeoutConfig,
     error::{ProvideErrorMetadata, SdkError},
     presigning::{PresignedRequest, PresigningConfig},
     primitives::ByteStream,
@@ -14,6 +15,9 @@ use std::{path::Path, time::Duration};
 /// Between the tries of a conditional write that met another one: 50, 100, 200 and 400 ms.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_CONFLICT_PAUSE: Duration = Duration::from_millis(400);
+
+/// S3 may take this long to put parts together, however short the patience is elsewhere.
+const COMPLETION_PATIENCE: Duration = Duration::from_secs(20);
 
 /// [`ObjectStore`] on one S3 bucket.
 #[derive(Clone)]
@@ -253,6 +257,7 @@ impl ObjectStore for S3Objects {
         let part =
             |(number, etag): (i32, &String)| CompletedPart::builder().part_number(number).e_tag(etag.as_str()).build();
         let parts = (1..).zip(etags).map(part).collect();
+        let patient = TimeoutConfig::builder().operation_attempt_timeout(COMPLETION_PATIENCE).build();
         let answer = self
             .client
             .complete_multipart_upload()
@@ -260,6 +265,8 @@ impl ObjectStore for S3Objects {
             .key(key)
             .upload_id(upload_id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .customize()
+            .config_override(aws_sdk_s3::Config::builder().timeout_config(patient))
             .send()
             .await;
         let error = match answer {
