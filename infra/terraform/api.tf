@@ -2,21 +2,27 @@
 
 locals {
   routes = {
-    "POST /v1/scans"                = { function = "intake", open = false }
-    "DELETE /v1/scans/{id}"         = { function = "intake", open = false }
-    "POST /v1/uploads"              = { function = "intake", open = false }
-    "PUT /v1/credentials/{name}"    = { function = "intake", open = false }
-    "DELETE /v1/credentials/{name}" = { function = "intake", open = false }
-    "PUT /v1/webhook"               = { function = "intake", open = false }
-    "DELETE /v1/webhook"            = { function = "intake", open = false }
-    "GET /v1/health"                = { function = "api", open = true }
-    "GET /v1/openapi.json"          = { function = "api", open = true }
-    "GET /v1/scans"                 = { function = "api", open = false }
-    "GET /v1/scans/{id}"            = { function = "api", open = false }
-    "GET /v1/scans/{id}/findings"   = { function = "api", open = false }
-    "GET /v1/scans/{id}/report"     = { function = "api", open = false }
-    "GET /v1/repositories"          = { function = "api", open = false }
-    "GET /v1/repositories/{id}"     = { function = "api", open = false }
+    "POST /v1/scans"                       = { function = "intake", open = false }
+    "DELETE /v1/scans/{id}"                = { function = "intake", open = false }
+    "POST /v1/uploads"                     = { function = "intake", open = false }
+    "PUT /v1/credentials/{name}"           = { function = "intake", open = false }
+    "DELETE /v1/credentials/{name}"        = { function = "intake", open = false }
+    "PUT /v1/webhook"                      = { function = "intake", open = false }
+    "DELETE /v1/webhook"                   = { function = "intake", open = false }
+    "POST /v1/price-batches"               = { function = "intake", open = false }
+    "POST /v1/price-batches/{id}/complete" = { function = "intake", open = false }
+    "GET /v1/health"                       = { function = "api", open = true }
+    "GET /v1/openapi.json"                 = { function = "api", open = true }
+    "GET /v1/scans"                        = { function = "api", open = false }
+    "GET /v1/scans/{id}"                   = { function = "api", open = false }
+    "GET /v1/scans/{id}/findings"          = { function = "api", open = false }
+    "GET /v1/scans/{id}/report"            = { function = "api", open = false }
+    "GET /v1/repositories"                 = { function = "api", open = false }
+    "GET /v1/repositories/{id}"            = { function = "api", open = false }
+    "GET /v1/price-batches"                = { function = "api", open = false }
+    "GET /v1/price-batches/{id}"           = { function = "api", open = false }
+    "POST /v1/price-batches/{id}/withdraw" = { function = "api", open = false }
+    "GET /v1/rates"                        = { function = "api", open = false }
   }
   http_functions = toset(values(local.routes)[*].function)
 }
@@ -31,8 +37,8 @@ resource "aws_apigatewayv2_api" "main" {
     content {
       allow_origins  = cors_configuration.value
       allow_methods  = ["GET", "POST", "PUT", "DELETE"]
-      allow_headers  = ["authorization", "content-type", "idempotency-key", "traceparent"]
-      expose_headers = ["location", "retry-after"]
+      allow_headers  = ["authorization", "content-type", "idempotency-key", "if-none-match", "traceparent"]
+      expose_headers = ["etag", "location", "retry-after"]
       max_age        = 3600
     }
   }

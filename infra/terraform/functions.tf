@@ -23,7 +23,7 @@ locals {
 
   functions = {
     intake = {
-      description = "Accepts scans, uploads, credentials and cancellations over HTTP; needs no database"
+      description = "Accepts scans, batches of prices, uploads, credentials and cancellations over HTTP; needs no database"
       memory_mib  = 512
       environment = {
         DATA_BUCKET       = local.data_bucket

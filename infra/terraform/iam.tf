@@ -18,6 +18,9 @@ locals {
       { sid = "RememberScans", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects.accepted, local.objects.cancelled] },
       # Only to sign the URL that the caller uploads to.
       { sid = "SignUploads", actions = ["s3:PutObject"], resources = [local.objects.uploads] },
+      { sid = "RememberPriceBatches", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects["price-requests"]] },
+      # To sign the URLs that a batch is uploaded to, and to put its parts together: whether that was done before, only the object tells.
+      { sid = "SignPriceBatches", actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects["price-batches"]] },
       { sid = "SendScans", actions = ["sqs:SendMessage"], resources = ["${local.queues_arn}-scans"] },
       { sid = "CancelExecutions", actions = ["states:DescribeExecution", "states:StopExecution"], resources = [local.executions_arn] },
       { sid = "TerminateJobs", actions = ["batch:TerminateJob"], resources = [local.batch_jobs_arn], condition = local.only_our_jobs },
@@ -32,7 +35,7 @@ locals {
 
     api = [
       local.list_bucket,
-      { sid = "ReadAcceptedAndReports", actions = ["s3:GetObject"], resources = [local.objects.accepted, local.objects.reports] },
+      { sid = "ReadAcceptedAndReports", actions = ["s3:GetObject"], resources = [local.objects.accepted, local.objects["price-requests"], local.objects.reports] },
     ]
 
     dispatcher = [

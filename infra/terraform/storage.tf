@@ -88,7 +88,7 @@ resource "aws_s3_bucket_cors_configuration" "data" {
   cors_rule {
     allowed_methods = ["GET", "PUT"]
     allowed_origins = var.cors_allowed_origins
-    allowed_headers = ["content-type", "content-length", "x-amz-*"]
+    allowed_headers = ["content-type", "content-length", "if-none-match", "x-amz-*"]
     expose_headers  = ["etag"]
     max_age_seconds = 3600
   }
@@ -97,15 +97,18 @@ resource "aws_s3_bucket_cors_configuration" "data" {
 locals {
   # Days each kind of object lives. Plans hold the tickets, whose URLs are worth nothing after a day.
   lifetimes = {
-    accepted      = 90
-    cancelled     = 90
-    uploads       = 2
-    snapshots     = 30
-    plans         = 30
-    results       = 90
-    reports       = 365
-    ended         = 90
-    notifications = 90
+    accepted       = 90
+    cancelled      = 90
+    uploads        = 2
+    snapshots      = 30
+    plans          = 30
+    results        = 90
+    reports        = 365
+    ended          = 90
+    notifications  = 90
+    price-batches  = 365
+    price-requests = 365
+    price-faults   = 30
   }
 }
 

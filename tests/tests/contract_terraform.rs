@@ -6,7 +6,9 @@
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, files, number, object_key, read, repository};
-use dunlin_core::{RepositoryId, ResultKey, ScanId, TenantId, UploadId, job::Size, keys};
+use dunlin_core::{
+    BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId, job::Size, keys, prices::BatchKind,
+};
 use hcl::expr::Expression;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -264,9 +266,10 @@ fn only_health_and_the_api_description_need_no_token() {
     assert_eq!(open, ["GET /v1/health", "GET /v1/openapi.json"].map(str::to_owned).into());
     for (route, target) in entries(root.local("routes")) {
         let function = entries(target)["function"].to_string();
+        // Whether a batch can be withdrawn, only the database knows.
         assert_eq!(
             function.trim_matches('"') == "api",
-            route.starts_with("GET "),
+            route.starts_with("GET ") || route == "POST /v1/price-batches/{id}/withdraw",
             "{route}: whoever reads needs the database, whoever writes must not"
         );
     }
@@ -289,6 +292,7 @@ fn the_app_client_cannot_write_the_tenant() {
 fn every_kind_of_object_expires_and_is_permitted_by_name() {
     let tenant: TenantId = "acme".parse().unwrap();
     let scan = ScanId::new(datetime!(2026-11-21 10:00 UTC));
+    let batch = BatchId::new(datetime!(2026-11-21 10:00 UTC));
     let result = ResultKey::from_digest([0; 32]);
     let repository = RepositoryId::derived(&tenant, "git.example/acme/shop");
     let all = [
@@ -304,6 +308,11 @@ fn every_kind_of_object_expires_and_is_permitted_by_name() {
         keys::report(&tenant, scan, "sarif"),
         keys::ended(&tenant, scan),
         keys::notification(&tenant, scan, "webhook", "ended"),
+        keys::price_batch_upload(&tenant, BatchKind::Prices, batch),
+        keys::price_batch_request(&tenant, batch),
+        keys::price_batch_faults(&tenant, batch, 0),
+        keys::price_batch_report(&tenant, batch),
+        keys::price_batch_notification(&tenant, batch, "webhook", "ended"),
     ];
     let kinds: BTreeSet<String> = all.iter().map(|key| key.split('/').next().unwrap().to_owned()).collect();
     let root = Module::root();

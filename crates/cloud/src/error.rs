@@ -8,6 +8,8 @@ pub enum Kind {
     /// The role lacks a permission.
     Denied,
     NotFound,
+    /// There is an object, and it is not the one that was asked for.
+    Changed,
     /// Anything else: the same call will fail again.
     Rejected,
 }
@@ -46,9 +48,12 @@ impl CloudError {
                     (401 | 403, _) | (_, "AccessDenied" | "AccessDeniedException") => Kind::Denied,
                     // A slow upload is told with 400, two conditional writes at once with 409 (Amazon S3 API reference,
                     // "Error responses"): both succeed another time.
-                    (408 | 429 | 500..=599, _) | (_, "RequestTimeout" | "ConditionalRequestConflict") => {
+                    // What takes long to put together may fail behind a 200 (CompleteMultipartUpload).
+                    (408 | 429 | 500..=599, _)
+                    | (_, "RequestTimeout" | "ConditionalRequestConflict" | "InternalError" | "ServiceUnavailable") => {
                         Kind::Unavailable
                     }
+                    (412, _) | (_, "PreconditionFailed") => Kind::Changed,
                     (_, code) if code.contains("Throttl") || code.contains("TooManyRequests") || code == "SlowDown" => {
                         Kind::Unavailable
                     }

@@ -17,7 +17,7 @@ pub use aws::{Aws, Patience};
 pub use error::{CloudError, Kind};
 pub use objects::S3Objects;
 pub use ports::{
-    BatchJobs, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets, StartOutcome, UploadSlot,
+    BatchJobs, Completion, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets, StartOutcome, UploadSlot,
     WorkflowState, Workflows,
 };
 pub use queue::SqsQueue;

@@ -1,17 +1,21 @@
 //! Fakes with state, for unit tests: they keep what was written and can be told to fail.
 
 use crate::{
-    BatchJobs, CloudError, Kind, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets, StartOutcome,
-    UploadSlot, WorkflowState, Workflows,
+    BatchJobs, CloudError, Completion, Kind, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, Queue, Secrets,
+    StartOutcome, UploadSlot, WorkflowState, Workflows,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_contracts::plan::PresignedPut;
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hasher},
     path::Path,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,10 +25,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Changes with the content.
+fn etag(body: &[u8]) -> String {
+    let mut hash = DefaultHasher::new();
+    hash.write(body);
+    format!("{:016x}", hash.finish())
+}
+
+fn info(body: &Bytes) -> ObjectInfo {
+    ObjectInfo { bytes: body.len() as u64, etag: etag(body) }
+}
+
 /// Objects in a map.
 #[derive(Default)]
 pub struct MemoryObjects {
     objects: Mutex<BTreeMap<String, Bytes>>,
+    /// Parts by the id of their upload.
+    uploads: Mutex<BTreeMap<String, BTreeMap<u32, Bytes>>>,
+    begun: AtomicUsize,
     /// Calls to refuse: any key that begins with this prefix answers [`Kind::Unavailable`].
     unavailable: Mutex<Option<String>>,
     /// Keys whose streams break off in the middle.
@@ -49,6 +67,17 @@ impl MemoryObjects {
     pub fn remove(&self, key: &str) {
         lock(&self.objects).remove(key);
     }
+    /// What a client's PUT of a part does; answers with the part's ETag.
+    pub fn send_part(&self, upload_id: &str, part: u32, body: impl Into<Bytes>) -> String {
+        let body = body.into();
+        let etag = etag(&body);
+        lock(&self.uploads).entry(upload_id.to_owned()).or_default().insert(part, body);
+        etag
+    }
+    /// Ids of uploads that are neither complete nor given up.
+    pub fn uploads(&self) -> Vec<String> {
+        lock(&self.uploads).keys().cloned().collect()
+    }
     fn check(&self, call: &'static str, key: &str) -> Result<(), CloudError> {
         let is = |prefix: &Mutex<Option<String>>| lock(prefix).as_deref().is_some_and(|prefix| key.starts_with(prefix));
         if is(&self.unavailable) {
@@ -58,6 +87,14 @@ impl MemoryObjects {
             return Err(CloudError::new(call, Kind::Denied, "denied"));
         }
         Ok(())
+    }
+    fn reader(&self, key: &str, body: Bytes) -> ObjectReader {
+        let broken = lock(&self.broken).as_deref().is_some_and(|prefix| key.starts_with(prefix));
+        if broken {
+            Box::new(std::io::Cursor::new(body.slice(..body.len() / 2)).chain(Broken))
+        } else {
+            Box::new(std::io::Cursor::new(body))
+        }
     }
 }
 
@@ -77,20 +114,25 @@ impl ObjectStore for MemoryObjects {
         Ok(lock(&self.objects).get(key).cloned())
     }
     async fn get_stream(&self, key: &str) -> Result<Option<(ObjectInfo, ObjectReader)>, CloudError> {
-        Ok(self.get(key).await?.map(|body| {
-            let info = ObjectInfo { bytes: body.len() as u64 };
-            let broken = lock(&self.broken).as_deref().is_some_and(|prefix| key.starts_with(prefix));
-            let reader: ObjectReader = if broken {
-                Box::new(std::io::Cursor::new(body.slice(..body.len() / 2)).chain(Broken))
-            } else {
-                Box::new(std::io::Cursor::new(body))
-            };
-            (info, reader)
-        }))
+        Ok(self.get(key).await?.map(|body| (info(&body), self.reader(key, body))))
+    }
+    async fn get_range(&self, key: &str, expected: &str, offset: u64, length: u64) -> Result<ObjectReader, CloudError> {
+        const CALL: &str = "s3:GetObject";
+        let Some(body) = self.get(key).await? else {
+            return Err(CloudError::new(CALL, Kind::NotFound, "404 NoSuchKey"));
+        };
+        if etag(&body) != expected {
+            return Err(CloudError::new(CALL, Kind::Changed, "412 PreconditionFailed"));
+        }
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(body.len());
+        if length > 0 && at(offset) == body.len() {
+            return Err(CloudError::new(CALL, Kind::Rejected, "416 InvalidRange"));
+        }
+        Ok(self.reader(key, body.slice(at(offset)..at(offset.saturating_add(length)))))
     }
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, CloudError> {
         self.check("s3:HeadObject", key)?;
-        Ok(lock(&self.objects).get(key).map(|body| ObjectInfo { bytes: body.len() as u64 }))
+        Ok(lock(&self.objects).get(key).map(info))
     }
     async fn put(&self, key: &str, body: Bytes, _content_type: &str) -> Result<(), CloudError> {
         self.check("s3:PutObject", key)?;
@@ -125,6 +167,54 @@ impl ObjectStore for MemoryObjects {
                 ("x-amz-checksum-sha256".into(), sha256.into()),
             ],
         })
+    }
+    async fn presign_new(&self, key: &str, bytes: u64, _valid: Duration) -> Result<UploadSlot, CloudError> {
+        Ok(UploadSlot {
+            url: format!("memory://put/{key}"),
+            headers: vec![("content-length".into(), bytes.to_string()), ("if-none-match".into(), "*".into())],
+        })
+    }
+    async fn create_multipart(&self, key: &str) -> Result<String, CloudError> {
+        self.check("s3:CreateMultipartUpload", key)?;
+        let id = format!("upload-{}", self.begun.fetch_add(1, Ordering::SeqCst));
+        lock(&self.uploads).insert(id.clone(), BTreeMap::new());
+        Ok(id)
+    }
+    async fn presign_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        part: u32,
+        bytes: u64,
+        _valid: Duration,
+    ) -> Result<UploadSlot, CloudError> {
+        Ok(UploadSlot {
+            url: format!("memory://put/{key}?uploadId={upload_id}&partNumber={part}"),
+            headers: vec![("content-length".into(), bytes.to_string())],
+        })
+    }
+    async fn complete_multipart(&self, key: &str, upload_id: &str, etags: &[String]) -> Result<Completion, CloudError> {
+        self.check("s3:CompleteMultipartUpload", key)?;
+        let mut uploads = lock(&self.uploads);
+        let Some(parts) = uploads.get(upload_id) else {
+            let there = lock(&self.objects).contains_key(key);
+            return Ok(if there { Completion::Completed } else { Completion::Gone });
+        };
+        let mut whole = Vec::new();
+        for (number, expected) in (1..).zip(etags) {
+            match parts.get(&number).filter(|body| etag(body) == *expected) {
+                Some(body) => whole.extend_from_slice(body),
+                None => return Ok(Completion::BadParts(format!("InvalidPart: part {number}"))),
+            }
+        }
+        uploads.remove(upload_id);
+        lock(&self.objects).insert(key.to_owned(), whole.into());
+        Ok(Completion::Completed)
+    }
+    async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), CloudError> {
+        self.check("s3:AbortMultipartUpload", key)?;
+        lock(&self.uploads).remove(upload_id);
+        Ok(())
     }
 }
 

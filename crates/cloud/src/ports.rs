@@ -11,6 +11,8 @@ pub type ObjectReader = Box<dyn AsyncRead + Send + Unpin>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     pub bytes: u64,
+    /// Without quotes. Another content has another one.
+    pub etag: String,
 }
 
 /// Answer of a conditional write.
@@ -19,6 +21,17 @@ pub enum PutOutcome {
     Created,
     /// Somebody was first; nothing was written.
     Exists,
+}
+
+/// What came of putting the parts of an upload together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completion {
+    /// The object is there, by this call or by one before it.
+    Completed,
+    /// The parts are not those that were sent, or are too small: what S3 says about them.
+    BadParts(String),
+    /// S3 knows neither the upload nor the object: it was given up, or nobody ended it in time.
+    Gone,
 }
 
 /// Where a client may send an upload.
@@ -34,6 +47,9 @@ pub trait ObjectStore: Send + Sync {
     /// The whole object, or none. For small objects.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, CloudError>;
     async fn get_stream(&self, key: &str) -> Result<Option<(ObjectInfo, ObjectReader)>, CloudError>;
+    /// `length` bytes from `offset`, or what there is of them, of the object with this ETag (without quotes). Another object under
+    /// the key is [`Kind::Changed`](crate::Kind::Changed), none is [`Kind::NotFound`](crate::Kind::NotFound).
+    async fn get_range(&self, key: &str, etag: &str, offset: u64, length: u64) -> Result<ObjectReader, CloudError>;
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, CloudError>;
     async fn put(&self, key: &str, body: Bytes, content_type: &str) -> Result<(), CloudError>;
     /// Writes only when the key is free.
@@ -50,6 +66,23 @@ pub trait ObjectStore: Send + Sync {
         sha256: &str,
         valid: Duration,
     ) -> Result<UploadSlot, CloudError>;
+    /// A PUT of exactly `bytes` for whoever comes first: S3 answers 412 when the key is taken.
+    async fn presign_new(&self, key: &str, bytes: u64, valid: Duration) -> Result<UploadSlot, CloudError>;
+    /// Begins an upload in parts; answers with its id.
+    async fn create_multipart(&self, key: &str) -> Result<String, CloudError>;
+    /// A PUT for one part, numbered from 1: exactly `bytes` long. Sent twice, the second one counts.
+    async fn presign_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        part: u32,
+        bytes: u64,
+        valid: Duration,
+    ) -> Result<UploadSlot, CloudError>;
+    /// Makes one object of parts 1, 2, 3... with these ETags (without quotes).
+    async fn complete_multipart(&self, key: &str, upload_id: &str, etags: &[String]) -> Result<Completion, CloudError>;
+    /// Giving up what is not there is no error.
+    async fn abort_multipart(&self, key: &str, upload_id: &str) -> Result<(), CloudError>;
 }
 
 /// One queue.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,9 +12,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+/// Every answer has it.
+pub const ETAG: &str = "0cc175b9c0f1b6a831c399e269772661";
+
 pub struct Server {
     url: String,
     requests: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -32,22 +36,30 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicUsize::new(0));
-        let seen = requests.clone();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (seen, log) = (requests.clone(), heads.clone());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (seen, answer) = (seen.clone(), answer.clone());
+                let (seen, log, answer) = (seen.clone(), log.clone(), answer.clone());
                 tokio::spawn(async move {
                     let head = read(&mut stream).await;
+                    log.lock().unwrap().push(head.to_lowercase());
                     let (status, body) = answer(seen.fetch_add(1, Ordering::SeqCst), head.lines().next().unwrap_or(""));
                     tokio::time::sleep(delay).await;
                     let length = body.len();
-                    let text =
-                        format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                    let text = format!(
+                        "HTTP/1.1 {status} x\r\netag: \"{ETAG}\"\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                    );
                     stream.write_all(text.as_bytes()).await.unwrap();
                 });
             }
         });
-        Self { url, requests }
+        Self { url, requests, heads }
+    }
+
+    /// First line and headers of each request, in lower case.
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
     }
 
     pub fn requests(&self) -> usize {

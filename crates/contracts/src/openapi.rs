@@ -6,12 +6,20 @@ use crate::{
         AuthDiscovery, CredentialPut, FindingView, Health, JobView, Page, RepositoryView, ScanAccepted, ScanRequest,
         ScanView, UploadRequest, UploadTarget, WebhookCreated, WebhookPut,
     },
+    prices::{
+        BadRowView, PriceBatchAccepted, PriceBatchComplete, PriceBatchRequest, PriceBatchView, Rate, Rates, UploadPart,
+    },
     problem::{FieldError, GatewayRefusal, Problem},
     steps::Summary,
 };
 use utoipa::OpenApi;
 
+macro_rules! documented {
+    ($($(#[$attribute:meta])* $name:ident;)*) => { $($(#[$attribute])* #[expect(dead_code, reason = "carries the attribute")] fn $name() {})* };
+}
+
 mod complete;
+mod prices;
 
 use complete::{Closed, Links, Refusals, Token};
 
@@ -38,6 +46,8 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "/v1/credentials/{name}", "intake"),
     route("PUT", "/v1/webhook", "intake"),
     route("DELETE", "/v1/webhook", "intake"),
+    route("POST", "/v1/price-batches", "intake"),
+    route("POST", "/v1/price-batches/{id}/complete", "intake"),
     Route { token: false, ..route("GET", "/v1/health", "api") },
     Route { token: false, ..route("GET", "/v1/openapi.json", "api") },
     route("GET", "/v1/scans", "api"),
@@ -46,23 +56,31 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/scans/{id}/report", "api"),
     route("GET", "/v1/repositories", "api"),
     route("GET", "/v1/repositories/{id}", "api"),
+    route("GET", "/v1/price-batches", "api"),
+    route("GET", "/v1/price-batches/{id}", "api"),
+    // It writes, and only the database can say whether it may.
+    route("POST", "/v1/price-batches/{id}/withdraw", "api"),
+    route("GET", "/v1/rates", "api"),
 ];
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Dunlin",
-        description = "Scans repositories with many engines and keeps what they find. Every error is application/problem+json (RFC 9457). Times are RFC 3339 in UTC.",
+        description = "Scans repositories with many engines and keeps what they find; takes batches of prices in whole and answers what they say. Every error is application/problem+json (RFC 9457). Times are RFC 3339 in UTC.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "The environment that serves this document")),
     paths(
         create_scan, cancel_scan, list_scans, get_scan, list_findings, get_report, create_upload, list_repositories,
         get_repository, put_credential, delete_credential, put_webhook, delete_webhook, health, openapi,
+        prices::create_price_batch, prices::complete_price_batch, prices::list_price_batches, prices::get_price_batch,
+        prices::withdraw_price_batch, prices::get_rates,
     ),
     components(schemas(
         ScanRequest, ScanAccepted, ScanView, JobView, FindingView, Summary, UploadRequest, UploadTarget, RepositoryView,
         CredentialPut, WebhookPut, WebhookCreated, Health, AuthDiscovery, Problem, FieldError, GatewayRefusal,
+        PriceBatchRequest, PriceBatchAccepted, UploadPart, PriceBatchComplete, PriceBatchView, BadRowView, Rates, Rate,
     )),
     modifiers(&Token, &Closed, &Refusals, &Links),
 )]
@@ -77,10 +95,6 @@ pub fn document_json() -> String {
     let mut text = document().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
-}
-
-macro_rules! documented {
-    ($($(#[$attribute:meta])* $name:ident;)*) => { $($(#[$attribute])* #[expect(dead_code, reason = "carries the attribute")] fn $name() {})* };
 }
 
 documented! {

@@ -163,7 +163,7 @@ pub struct UploadPart {
 #[serde(deny_unknown_fields)]
 pub struct PriceBatchComplete {
     /// The `ETag` header of each part's answer, in the order of the parts.
-    #[schema(min_items = 1, max_items = 10000)]
+    #[schema(min_items = 1, max_items = 1000)]
     pub etags: Vec<String>,
 }
 

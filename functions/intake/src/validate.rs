@@ -10,6 +10,10 @@ use lambda_http::Request;
 use std::net::Ipv4Addr;
 use url::Url;
 
+mod prices;
+
+pub use prices::{etags, price_batch};
+
 const MAX_URL: usize = 2000;
 const MAX_REF: usize = 255;
 /// One gibibyte.

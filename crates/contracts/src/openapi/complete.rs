@@ -1,4 +1,4 @@
-//! What the attributes of the operations cannot say, or would have to say fifteen times.
+//! What the attributes of the operations cannot say, or would have to say twenty times.
 
 use crate::problem::Problem;
 use utoipa::{
@@ -77,11 +77,14 @@ impl Modify for Refusals {
 pub(super) struct Links;
 
 /// Operation, status, where its answer has the value, operation that takes it as a parameter, the parameter.
-const LINKS: [(&str, &str, &str, &str, &str); 5] = [
+const LINKS: [(&str, &str, &str, &str, &str); 8] = [
     ("createScan", "202", "$response.body#/id", "getScan", "id"),
     ("createScan", "202", "$response.body#/id", "listFindings", "id"),
     ("createScan", "202", "$response.body#/id", "getReport", "id"),
     ("createScan", "202", "$response.body#/id", "cancelScan", "id"),
+    ("createPriceBatch", "202", "$response.body#/id", "getPriceBatch", "id"),
+    ("createPriceBatch", "202", "$response.body#/id", "completePriceBatch", "id"),
+    ("createPriceBatch", "202", "$response.body#/id", "withdrawPriceBatch", "id"),
     ("putCredential", "204", "$request.path.name", "deleteCredential", "name"),
 ];
 
@@ -121,14 +124,16 @@ mod tests {
             let parameters = by_id(to)["parameters"].as_array().unwrap();
             assert!(parameters.iter().any(|p| p["name"] == parameter), "{to} has no parameter {parameter}");
         }
-        assert_eq!(all().filter(|o| o["responses"]["401"].is_object()).count(), 13, "operations that need a token");
+        assert_eq!(all().filter(|o| o["responses"]["401"].is_object()).count(), 19, "operations that need a token");
     }
 
     #[test]
     fn bodies_of_requests_take_no_unknown_fields() {
         let document: Value = serde_json::from_str(&document_json()).unwrap();
         let schemas = &document["components"]["schemas"];
-        for name in ["ScanRequest", "UploadRequest", "CredentialPut", "WebhookPut"] {
+        for name in
+            ["ScanRequest", "UploadRequest", "CredentialPut", "WebhookPut", "PriceBatchRequest", "PriceBatchComplete"]
+        {
             assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
         }
         for variant in schemas["Target"]["oneOf"].as_array().unwrap() {

@@ -5,6 +5,8 @@ use dunlin_contracts::{api::ScanAccepted, steps::ScanMessage};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 
+mod prices;
+
 struct Bench {
     context: Context,
     objects: Arc<MemoryObjects>,

@@ -1,6 +1,7 @@
 //! One file per resource.
 
 pub mod credentials;
+pub mod prices;
 pub mod scans;
 pub mod uploads;
 pub mod webhook;
@@ -19,4 +20,13 @@ pub fn failed(error: &CloudError) -> Problem {
     } else {
         Problem::internal()
     }
+}
+
+/// [`failed`], for a request that can be sent again without becoming a second one.
+fn not_accepted(error: &CloudError) -> Problem {
+    let mut problem = failed(error);
+    if error.is_retryable() {
+        problem.detail.push_str(" with the same Idempotency-Key");
+    }
+    problem
 }

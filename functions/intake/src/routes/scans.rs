@@ -1,8 +1,8 @@
 //! `POST /v1/scans` and `DELETE /v1/scans/{id}`.
 
-use super::{MAX_BODY_BYTES, failed};
+use super::{MAX_BODY_BYTES, failed, not_accepted};
 use crate::{context::Context, validate};
-use dunlin_cloud::{CloudError, PutOutcome, WorkflowState};
+use dunlin_cloud::{PutOutcome, WorkflowState};
 use dunlin_contracts::{
     VERSION,
     api::{ScanAccepted, ScanRequest},
@@ -76,15 +76,6 @@ async fn write_down(context: &Context, message: ScanMessage) -> Result<(ScanMess
             Ok((first, outcome))
         }
     }
-}
-
-/// [`failed`], for a request that can be sent again without becoming a second scan.
-fn not_accepted(error: &CloudError) -> Problem {
-    let mut problem = failed(error);
-    if error.is_retryable() {
-        problem.detail.push_str(" with the same Idempotency-Key");
-    }
-    problem
 }
 
 async fn read_accepted(context: &Context, key: &str) -> Result<Option<ScanMessage>, Problem> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dunlin_cloud::{CloudError, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, UploadSlot};
+use dunlin_cloud::{CloudError, Completion, ObjectInfo, ObjectReader, ObjectStore, PutOutcome, UploadSlot};
 use dunlin_contracts::plan::PresignedPut;
 use std::{
     fs,
@@ -39,11 +39,14 @@ impl ObjectStore for DiskObjects {
     }
     async fn get_stream(&self, key: &str) -> Result<Option<(ObjectInfo, ObjectReader)>, CloudError> {
         let Ok(file) = fs::File::open(self.path(key)) else { return Ok(None) };
-        let info = ObjectInfo { bytes: file.metadata().unwrap().len() };
+        let info = ObjectInfo { bytes: file.metadata().unwrap().len(), etag: String::new() };
         Ok(Some((info, Box::new(tokio::fs::File::from_std(file)))))
     }
+    async fn get_range(&self, _: &str, _: &str, _: u64, _: u64) -> Result<ObjectReader, CloudError> {
+        panic!("the function reads no ranges")
+    }
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, CloudError> {
-        Ok(fs::metadata(self.path(key)).ok().map(|m| ObjectInfo { bytes: m.len() }))
+        Ok(fs::metadata(self.path(key)).ok().map(|m| ObjectInfo { bytes: m.len(), etag: String::new() }))
     }
     async fn put(&self, key: &str, body: Bytes, _content_type: &str) -> Result<(), CloudError> {
         fs::write(self.path(key), body).unwrap();
@@ -68,6 +71,21 @@ impl ObjectStore for DiskObjects {
     }
     async fn presign_upload(&self, _: &str, _: u64, _: &str, _: Duration) -> Result<UploadSlot, CloudError> {
         panic!("the function makes no URLs")
+    }
+    async fn presign_new(&self, _: &str, _: u64, _: Duration) -> Result<UploadSlot, CloudError> {
+        panic!("the function makes no URLs")
+    }
+    async fn create_multipart(&self, _: &str) -> Result<String, CloudError> {
+        panic!("the function uploads nothing in parts")
+    }
+    async fn presign_part(&self, _: &str, _: &str, _: u32, _: u64, _: Duration) -> Result<UploadSlot, CloudError> {
+        panic!("the function makes no URLs")
+    }
+    async fn complete_multipart(&self, _: &str, _: &str, _: &[String]) -> Result<Completion, CloudError> {
+        panic!("the function uploads nothing in parts")
+    }
+    async fn abort_multipart(&self, _: &str, _: &str) -> Result<(), CloudError> {
+        panic!("the function uploads nothing in parts")
     }
 }
 
