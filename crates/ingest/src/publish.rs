@@ -9,7 +9,7 @@ use dunlin_core::{
     prices::{BadRow, Faults, Reason},
 };
 use dunlin_prices::report;
-use dunlin_store::{BatchRow, DatabaseConfig, Prepared, Published, Store};
+use dunlin_store::{BatchRow, DatabaseConfig, PreparedBatch as Prepared, Published, Store};
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::{
     fs::File,
