@@ -36,11 +36,7 @@ pub(crate) fn columns<'a>(
                 naming.add(Some(column), name, Reason::RepeatedColumn);
             }
             Some((index, _)) => found.push(index),
-            None => {
-                // A column's name is shown cut, as values are.
-                let shown = String::from_utf8_lossy(name.get(..100).unwrap_or(name)).into_owned();
-                naming.add(Some(&shown), name, Reason::ExtraColumn);
-            }
+            None => naming.extra(name),
         }
         // A header of thousands of names is none.
         if naming.bad.len() >= 1000 {

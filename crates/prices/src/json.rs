@@ -9,8 +9,6 @@ use std::{borrow::Cow, fmt, str};
 /// What an object has for a column.
 #[derive(Debug)]
 pub(crate) enum Text<'a> {
-    /// Missing; that was named.
-    Absent,
     Null,
     String(Cow<'a, str>),
     Number(&'a str),
@@ -19,8 +17,7 @@ pub(crate) enum Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    pub fn new(raw: Option<&'a RawValue>) -> Self {
-        let Some(raw) = raw else { return Self::Absent };
+    pub fn new(raw: &'a RawValue) -> Self {
         let text = raw.get();
         match text.as_bytes().first() {
             Some(b'"') => match serde_json::from_str::<Borrowed<'a>>(text) {
@@ -39,17 +36,17 @@ impl<'a> Text<'a> {
 struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The values of a line by column. Names what is wrong with the object; None when it is none.
-pub(crate) fn object<'a>(
+pub(crate) fn object<'a, const N: usize>(
     line: &'a [u8],
     columns: &'static [&'static str],
     naming: &mut Naming<'_>,
-) -> Option<Vec<Option<&'a RawValue>>> {
+) -> Option<[Option<&'a RawValue>; N]> {
     let Ok(text) = str::from_utf8(line) else {
         naming.add(None, line, Reason::Encoding);
         return None;
     };
     let mut json = serde_json::Deserializer::from_str(text);
-    let read = Columns(columns).deserialize(&mut json).and_then(|object| json.end().map(|()| object));
+    let read = Columns::<N>(columns).deserialize(&mut json).and_then(|object| json.end().map(|()| object));
     let Ok(object) = read else {
         naming.add(None, line, Reason::MalformedRow);
         return None;
@@ -58,7 +55,7 @@ pub(crate) fn object<'a>(
         naming.add(Some(column), raw.get().as_bytes(), Reason::RepeatedColumn);
     }
     for column in &object.extra {
-        naming.add(Some(column), b"", Reason::ExtraColumn);
+        naming.extra(column.as_bytes());
     }
     for (column, value) in columns.iter().zip(&object.values) {
         if value.is_none() {
@@ -68,30 +65,30 @@ pub(crate) fn object<'a>(
     Some(object.values)
 }
 
-struct Object<'a> {
-    values: Vec<Option<&'a RawValue>>,
+struct Object<'a, const N: usize> {
+    values: [Option<&'a RawValue>; N],
     repeated: Vec<(&'static str, &'a RawValue)>,
     extra: Vec<String>,
 }
 
-struct Columns(&'static [&'static str]);
+struct Columns<const N: usize>(&'static [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for Columns {
-    type Value = Object<'de>;
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Object<'de>, D::Error> {
+impl<'de, const N: usize> DeserializeSeed<'de> for Columns<N> {
+    type Value = Object<'de, N>;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Object<'de, N>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Columns {
-    type Value = Object<'de>;
+impl<'de, const N: usize> Visitor<'de> for Columns<N> {
+    type Value = Object<'de, N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of the columns")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut object = Object { values: vec![None; self.0.len()], repeated: Vec::new(), extra: Vec::new() };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de, N>, A::Error> {
+        let mut object = Object { values: [None; N], repeated: Vec::new(), extra: Vec::new() };
         while let Some(Key(key)) = map.next_key()? {
             let Some((place, column)) = object.values.iter_mut().zip(self.0).find(|(_, column)| **column == key) else {
                 map.next_value::<IgnoredAny>()?;

@@ -3,6 +3,7 @@
 //! Pure code: bytes are pushed in, ready-made rows for `COPY` come out. No AWS, no Postgres, no clock, and memory that does not
 //! grow with the file.
 
+mod cells;
 mod copy;
 mod decode;
 mod frame;
@@ -10,8 +11,10 @@ mod header;
 mod inspect;
 mod json;
 mod output;
+mod places;
 mod ports;
 mod prices;
+pub mod report;
 mod source;
 mod split;
 mod value;
@@ -19,6 +22,7 @@ mod value;
 pub use copy::{COPY_COLUMNS, COPY_HEADER, COPY_ROW_BYTES, COPY_TRAILER};
 pub use inspect::{Inspection, Inspector, MAX_RANGES, RANGE_BYTES};
 pub use output::{FULL_BAD, FULL_COPY, Output};
+pub use places::{FULL_ROWS, PlaceOutput, PlaceReader, PortRow, RegionRow};
 pub use ports::{CODE_BYTES, PortTable};
 pub use prices::PriceReader;
 pub use split::MAX_RECORD;

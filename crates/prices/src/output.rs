@@ -5,6 +5,7 @@ use crate::{
     value::Day,
 };
 use dunlin_core::prices::{BadRow, Faults, MAX_VALUE_CHARS, Reason};
+use std::borrow::Cow;
 use time::Date;
 
 /// A reader stops taking bytes at so many of COPY, or so many faults, until they are drained. It may go over by one record.
@@ -73,11 +74,23 @@ pub(crate) struct Naming<'a> {
 impl Naming<'_> {
     /// A value that is no UTF-8 is shown with replacement characters.
     pub fn add(&mut self, column: Option<&str>, value: &[u8], reason: Reason) {
-        // No more than can be shown is looked at.
-        let shown = value.get(..4 * (MAX_VALUE_CHARS + 2)).unwrap_or(value);
-        let fault = BadRow::new(self.line, column, &String::from_utf8_lossy(shown), reason);
+        self.push(BadRow::new(self.line, column, &text(value), reason));
+    }
+
+    fn push(&mut self, fault: BadRow) {
         self.faults.add(&fault, !self.any);
         self.any = true;
         self.bad.push(fault);
     }
+
+    /// A column that nobody knows. Its name is a stranger's text, and is shown as values are.
+    pub fn extra(&mut self, name: &[u8]) {
+        let fault = BadRow::new(self.line, None, &text(name), Reason::ExtraColumn);
+        self.push(BadRow { column: Some(fault.value.clone()), ..fault });
+    }
+}
+
+/// No more of it than can be shown.
+fn text(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.get(..4 * (MAX_VALUE_CHARS + 2)).unwrap_or(value))
 }
