@@ -5,7 +5,10 @@ use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::PriceBatchMessage;
 use dunlin_core::{keys, prices::BadRow};
 use dunlin_prices::report;
-use std::{fs::File, io::{BufWriter, Write}};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+};
 use tempfile::NamedTempFile;
 
 pub const CONTENT_TYPE: &str = "text/csv; charset=utf-8";
@@ -30,7 +33,7 @@ impl FaultFile {
         let Some((_, writer)) = &mut self.file else { return Ok(()) };
         for row in rows {
             self.line.clear();
-            report::write_row(&mut self.line, row);
+            report::append(&mut self.line, row);
             writer.write_all(&self.line).map_err(Error::Scratch)?;
         }
         Ok(())

@@ -1,15 +1,8 @@
-use crate::{
-    Error, check,
-    file::{Chunks, Pieces},
-};
+use crate::{Error, check, file::Chunks};
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::{InspectorOutput, PriceBatchAsked, PriceBatchMessage, RangeItem};
-use dunlin_core::{
-    job::Compute,
-    keys,
-    prices::{BatchState, Format},
-};
-use dunlin_prices::{Inspection, Inspector, inspect_parquet};
+use dunlin_core::{job::Compute, keys, prices::BatchState};
+use dunlin_prices::{Inspection, Inspector};
 use dunlin_store::{DatabaseConfig, Inspected, Store};
 use std::sync::Arc;
 
@@ -70,23 +63,10 @@ async fn look(objects: &Arc<dyn ObjectStore>, batch: &PriceBatchMessage) -> Resu
         inspector.push(chunk);
     }
     let inspection = inspector.finish();
-    match &inspection.layout {
-        Ok(layout) if layout.format == Format::Parquet => {}
-        _ => return Ok(inspection),
-    }
-    // What Parquet has in it stands at its end.
-    let (pieces, kind, sha256) = (Pieces::of(objects, batch), batch.kind, inspection.sha256);
-    let inspected = tokio::task::spawn_blocking(move || inspect_parquet(kind, &pieces)).await;
-    let inspected = inspected.map_err(|e| Error::StorageStream(std::io::Error::other(e)))?;
-    let inspected = inspected.map_err(|e| Error::StorageStream(std::io::Error::other(e)))?;
-    Ok(Inspection { sha256, ..inspected })
+    Ok(inspection)
 }
 
-async fn note(
-    store: &mut Store,
-    batch: &PriceBatchMessage,
-    inspection: &Inspection,
-) -> Result<InspectorOutput, Error> {
+async fn note(store: &mut Store, batch: &PriceBatchMessage, inspection: &Inspection) -> Result<InspectorOutput, Error> {
     let layout = match &inspection.layout {
         Ok(layout) => layout,
         Err(faults) => {
@@ -99,7 +79,8 @@ async fn note(
     match store.inspected(batch, &inspection.sha256, layout, ranges).await? {
         Inspected::Ready => {
             tracing::info!(format = ?layout.format, compression = ?layout.compression, ranges = ranges.len(), bytes = batch.bytes, "file is inspected");
-            let ranges = ranges.iter().map(|range| RangeItem { range: range.range, compute: Compute::Lambda }).collect();
+            let ranges =
+                ranges.iter().map(|range| RangeItem { range: range.range, compute: Compute::Lambda }).collect();
             Ok(InspectorOutput { ended: false, state: BatchState::Loading, ranges })
         }
         Inspected::Duplicate(first) => {

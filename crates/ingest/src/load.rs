@@ -1,10 +1,10 @@
-use crate::{Error, check, faults::FaultFile, file::Chunks, file::Pieces};
+use crate::{Error, check, faults::FaultFile, file::Chunks};
 use bytes::Bytes;
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::{LoaderOutput, PriceBatchMessage};
 use dunlin_core::prices::{BatchKind, Format};
 use dunlin_prices::{COPY_HEADER, COPY_TRAILER, Output, PlaceOutput, PlaceReader, PortTable, PriceReader};
-use dunlin_store::{DatabaseConfig, Finished, LoadStart, RangeLoad, RangeRow, Store};
+use dunlin_store::{DatabaseConfig, Finished, LoadStart, PortRow, RangeLoad, RangeRow, RegionRow, Store};
 use std::sync::Arc;
 
 /// Takes one range in: good rows into the batch's own table, bad ones into a list. Both count only together, in one transaction.
@@ -89,7 +89,7 @@ async fn load_prices(
     let mut way = Way { load, faults: FaultFile::default(), begun: false };
     let mut out = Output::new();
     if row.layout.format == Format::Parquet {
-        read_parquet(objects, &mut way, batch, row, ports, &mut out).await?;
+        return Err(Error::FileUnusable("parquet".to_owned()));
     } else {
         let mut reader = PriceReader::new(&row.layout, &row.range, row.number, &ports);
         let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
@@ -102,9 +102,7 @@ async fn load_prices(
                 }
             }
         }
-        while !reader.finish(&mut out) {
-            way.send(&mut out).await?;
-        }
+        reader.finish(&mut out);
     }
     way.send(&mut out).await?;
     way.load.send(Bytes::from_static(COPY_TRAILER)).await?;
@@ -115,31 +113,6 @@ async fn load_prices(
     Ok(told(finished, row.range.range, out.rows, out.faults.rows))
 }
 
-/// Parquet is read on a thread of its own, because its reader waits for every piece it asks for.
-async fn read_parquet(
-    objects: &Arc<dyn ObjectStore>,
-    way: &mut Way<'_>,
-    batch: &PriceBatchMessage,
-    row: &RangeRow,
-    ports: PortTable,
-    out: &mut Output,
-) -> Result<(), Error> {
-    let (send, mut receive) = tokio::sync::mpsc::channel::<Output>(1);
-    let pieces = Pieces::of(objects, batch);
-    let (layout, range, number) = (row.layout.clone(), row.range, row.number);
-    let reading = tokio::task::spawn_blocking(move || {
-        dunlin_prices::read_parquet_prices(pieces, &layout, &range, number, &ports, &mut |out: Output| {
-            send.blocking_send(out).is_ok()
-        })
-    });
-    while let Some(mut part) = receive.recv().await {
-        way.send(&mut part).await?;
-        out.absorb(part);
-    }
-    let read = reading.await.map_err(|e| Error::StorageStream(std::io::Error::other(e)))?;
-    read.map_err(|e| Error::StorageStream(std::io::Error::other(e)))
-}
-
 async fn load_places(
     objects: &Arc<dyn ObjectStore>,
     mut load: RangeLoad<'_>,
@@ -147,12 +120,15 @@ async fn load_places(
     row: &RangeRow,
 ) -> Result<LoaderOutput, Error> {
     let mut list = FaultFile::default();
-    let mut out = PlaceOutput::default();
+    let mut out = PlaceOutput::new();
     let mut reader = PlaceReader::new(row.kind, &row.layout, &row.range);
     let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
-    while let Some(chunk) = chunks.next().await? {
-        reader.feed(chunk, &mut out);
-        keep(&mut load, &mut list, &mut out).await?;
+    while let Some(mut chunk) = chunks.next().await? {
+        while !chunk.is_empty() {
+            let taken = reader.feed(chunk, &mut out);
+            chunk = chunk.get(taken..).unwrap_or_default();
+            keep(&mut load, &mut list, &mut out).await?;
+        }
     }
     reader.finish(&mut out);
     keep(&mut load, &mut list, &mut out).await?;
@@ -163,9 +139,22 @@ async fn load_places(
 
 async fn keep(load: &mut RangeLoad<'_>, list: &mut FaultFile, out: &mut PlaceOutput) -> Result<(), Error> {
     list.add(&out.bad)?;
-    out.bad.clear();
-    load.ports(&std::mem::take(&mut out.ports)).await?;
-    load.regions(&std::mem::take(&mut out.regions)).await?;
+    let line = |line: u64| u32::try_from(line).unwrap_or(u32::MAX);
+    let ports: Vec<PortRow> = std::mem::take(&mut out.ports)
+        .into_iter()
+        .map(|row| PortRow { line: line(row.line), code: row.code, name: row.name, region: row.region })
+        .collect();
+    let regions: Vec<RegionRow> = std::mem::take(&mut out.regions)
+        .into_iter()
+        .map(|row| RegionRow { line: line(row.line), slug: row.slug, name: row.name, parent: row.parent })
+        .collect();
+    if !ports.is_empty() {
+        load.ports(&ports).await?;
+    }
+    if !regions.is_empty() {
+        load.regions(&regions).await?;
+    }
+    out.drain();
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use dunlin_core::{
     keys,
     prices::{BadRow, Faults, Reason},
 };
-use dunlin_prices::report;
+use dunlin_prices::report::{self, ReportLines};
 use dunlin_store::{BatchRow, DatabaseConfig, PreparedBatch as Prepared, Published, Store};
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::{
@@ -18,7 +18,10 @@ use std::{
     sync::Arc,
 };
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::AsyncReadExt;
+
+/// Of a list of bad rows, what is read at once.
+const CHUNK: usize = 64 * 1024;
 
 /// Between finding a batch clean and publishing it, another batch of places may take something away: then it is looked at again.
 const LOOKS: u32 = 5;
@@ -117,7 +120,7 @@ async fn write_report(
 ) -> Result<(), Error> {
     let file = NamedTempFile::new().map_err(Error::Scratch)?;
     let mut out = BufWriter::new(file.reopen().map_err(Error::Scratch)?);
-    out.write_all(report::HEADER).map_err(Error::Scratch)?;
+    out.write_all(report::header()).map_err(Error::Scratch)?;
     let mut lists = Vec::new();
     while let Some(range) = store.range(batch, u32::try_from(lists.len()).unwrap_or(u32::MAX)).await? {
         lists.push(range.bad_rows > 0);
@@ -140,7 +143,7 @@ async fn write_report(
 
 fn write_row(out: &mut BufWriter<File>, row: &BadRow) -> Result<(), Error> {
     let mut text = Vec::new();
-    report::write_row(&mut text, row);
+    report::append(&mut text, row);
     out.write_all(&text).map_err(Error::Scratch)
 }
 
@@ -154,14 +157,17 @@ async fn merge(
     let mut whole = pin!(whole.peekable());
     for (range, _) in lists.iter().enumerate().filter(|(_, has_bad_rows)| **has_bad_rows) {
         let key = keys::price_batch_faults(&batch.tenant, batch.batch_id, u32::try_from(range).unwrap_or(u32::MAX));
-        let (_, reader) =
+        let (_, mut reader) =
             objects.get_stream(&key).await?.ok_or_else(|| Error::Incomplete(format!("{key} is not there")))?;
-        let mut lines = BufReader::new(reader).split(b'\n');
-        while let Some(text) = lines.next_segment().await.map_err(Error::StorageStream)? {
-            let line = report::line_of(&text)
-                .ok_or_else(|| Error::Incomplete(format!("{key} is not a list of bad rows")))?;
-            write_before(&mut whole, line, out).await?;
-            out.write_all(&text).and_then(|()| out.write_all(b"\n")).map_err(Error::Scratch)?;
+        let mut lines = ReportLines::new();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        while (&mut reader).take(CHUNK as u64).read_buf(&mut chunk).await.map_err(Error::StorageStream)? > 0 {
+            lines.push(&chunk);
+            chunk.clear();
+            while let Some((line, text)) = lines.next_line() {
+                write_before(&mut whole, line, out).await?;
+                out.write_all(text).map_err(Error::Scratch)?;
+            }
         }
     }
     write_before(&mut whole, u64::MAX, out).await

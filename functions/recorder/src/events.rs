@@ -114,7 +114,9 @@ fn execution(event: ExecutionStatusChange) -> Result<Option<Work>, String> {
 }
 
 fn message_of<T: DeserializeOwned>(execution: &str, input: Option<&str>) -> Result<Option<T>, String> {
-    let read = |input| serde_json::from_str(input).map_err(|e| format!("the input of execution {execution} is not readable: {e}"));
+    let read = |input| {
+        serde_json::from_str(input).map_err(|e| format!("the input of execution {execution} is not readable: {e}"))
+    };
     input.map(read).transpose()
 }
 

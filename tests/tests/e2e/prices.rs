@@ -101,7 +101,8 @@ async fn a_batch_goes_in_whole_is_corrected_and_taken_back() -> Result<()> {
     }
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(file.as_bytes())?;
-    let first = published(&world.api, &send(&world.api, "prices", packed.finish()?, json!({"name": "march"})).await?).await?;
+    let first =
+        published(&world.api, &send(&world.api, "prices", packed.finish()?, json!({"name": "march"})).await?).await?;
     ensure!((first.rows, first.bad_rows, first.name.as_deref()) == (Some(5), 0, Some("march")), "{first:#?}");
     let (origin, days) = (&world.region, ("2026-03-01", "2026-03-03"));
     ensure!(world.rates(origin, b, days.0, days.1).await? == [Some(200.17), None, None]);
