@@ -1,0 +1,135 @@
+//! Batches from a file to rows, over a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
+
+mod support;
+
+use dunlin_contracts::steps::StepError;
+use dunlin_core::prices::{BatchKind, BatchState, Reason};
+use dunlin_ingest::Kind;
+use std::fmt::Write as _;
+use support::World;
+
+const HEADER: &str = "orig_code,dest_code,day,price\n";
+
+fn good_rows(count: usize) -> String {
+    let mut file = HEADER.to_owned();
+    for n in 0..count {
+        let (origin, destination) = [("AAAAA", "BBBBB"), ("BBBBB", "CCCCC")][n % 2];
+        writeln!(file, "{origin},{destination},2026-01-{:02},{}.{:02}", 1 + n % 28, 1 + n / 100, n % 100).unwrap();
+    }
+    file
+}
+
+async fn rows_in_the_database(world: &World) -> i64 {
+    let client = world.database.client().await;
+    let sql = "select count(*) from prices p join price_batches b on b.number = p.batch where b.state = 'published'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn every_step_may_come_twice() {
+    let world = World::with_ports().await;
+    let batch = world.put(BatchKind::Prices, "a.csv", good_rows(1000).as_bytes()).await;
+    let first = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap();
+    assert_eq!(first, dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap());
+    assert_eq!(first.ranges.len(), 1);
+    let loaded = world.load(&batch, 0).await.unwrap();
+    assert_eq!((loaded.rows, loaded.bad_rows), (1000, 0));
+    assert_eq!(loaded, world.load(&batch, 0).await.unwrap());
+    assert_eq!(rows_in_the_database(&world).await, 0, "loaded is not published");
+    let published = world.finish(&batch).await.unwrap();
+    assert_eq!((published.state, published.rows), (BatchState::Published, 1000));
+    assert_eq!(published, world.finish(&batch).await.unwrap());
+    assert_eq!(rows_in_the_database(&world).await, 1000);
+    // Late deliveries of everything before.
+    assert!(dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap().ended);
+    world.load(&batch, 0).await.unwrap();
+    let error = StepError { name: "States.Timeout".into(), cause: String::new() };
+    let failed = dunlin_ingest::fail(&world.config(), &batch, &error).await.unwrap();
+    assert_eq!(failed.state, BatchState::Published, "what is published stays");
+    assert_eq!(rows_in_the_database(&world).await, 1000);
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_in_one_report() {
+    let world = World::with_ports().await;
+    let mut file = good_rows(50);
+    file.push_str("AAAAA,XXXXX,2026-02-30,1\nAAAAA,BBBBB,2026-01-01,1.00\nAAAAA,BBBBB,2026-01-02,=1+1\n");
+    let batch = world.put(BatchKind::Prices, "bad.csv", file.as_bytes()).await;
+    let rejected = world.run(&batch).await.unwrap();
+    assert_eq!((rejected.state, rejected.rows, rejected.bad_rows), (BatchState::Rejected, 0, 3));
+    let report = world.objects.get(&format!("reports/demo/{}/bad-rows.csv", batch.batch_id)).await.unwrap().unwrap();
+    assert_eq!(
+        String::from_utf8(report.to_vec()).unwrap(),
+        "line,column,value,reason\r\n\
+         52,dest_code,XXXXX,unknown_port\r\n\
+         52,day,2026-02-30,invalid_date\r\n\
+         53,,\"AAAAA,BBBBB,2026-01-01,1.00\",duplicate\r\n\
+         54,price,'=1+1,not_a_number\r\n"
+    );
+    assert_eq!(rows_in_the_database(&world).await, 0);
+    let view = world.store().await.price_batch(&batch.tenant, batch.batch_id).await.unwrap().unwrap();
+    assert_eq!(view.reasons[&Reason::Duplicate], 1);
+    let lines: Vec<u64> = view.first_bad_rows.iter().map(|row| row.line).collect();
+    assert_eq!(lines, [52, 52, 53, 54]);
+    // The same bad file may be sent again, for instance when its ports have come.
+    let again = world.put(BatchKind::Prices, "again.csv", file.as_bytes()).await;
+    assert_eq!(world.run(&again).await.unwrap().state, BatchState::Rejected);
+}
+
+#[tokio::test]
+async fn a_file_that_is_bad_as_a_whole_says_what_is_wrong_with_it() {
+    let world = World::with_ports().await;
+    for (name, file, reason) in [
+        ("missing.csv", "orig_code,dest_code,price\nAAAAA,BBBBB,1\n", Reason::MissingColumn),
+        ("extra.csv", "orig_code,dest_code,day,price,currency\nAAAAA,BBBBB,2026-01-01,1,USD\n", Reason::ExtraColumn),
+        ("header.csv", HEADER, Reason::Empty),
+        ("nothing.csv", "", Reason::Empty),
+    ] {
+        let batch = world.put(BatchKind::Prices, name, file.as_bytes()).await;
+        let rejected = world.run(&batch).await.unwrap();
+        assert_eq!(rejected.state, BatchState::Rejected, "{name}");
+        let view = world.store().await.price_batch(&batch.tenant, batch.batch_id).await.unwrap().unwrap();
+        assert!(view.reasons.contains_key(&reason), "{name}: {view:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_under_the_load_is_not_mixed() {
+    let world = World::with_ports().await;
+    let batch = world.put(BatchKind::Prices, "a.csv", good_rows(10).as_bytes()).await;
+    let inspected = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap();
+    assert_eq!(inspected.ranges.len(), 1);
+    let other = world.put(BatchKind::Prices, "a.csv", good_rows(20).as_bytes()).await;
+    assert_ne!(other.batch_id, batch.batch_id);
+    assert_eq!(world.load(&batch, 0).await.unwrap_err().kind(), Kind::FileUnusable);
+    assert_eq!(world.finish(&batch).await.unwrap_err().kind(), Kind::Incomplete);
+    world.memory.remove(&other.key);
+    let gone = dunlin_ingest::inspect(&world.objects, &world.config(), &other).await;
+    assert_eq!(gone.unwrap_err().kind(), Kind::FileUnusable);
+}
+
+#[tokio::test]
+async fn a_message_leads_to_its_own_tenants_files_only() {
+    let world = World::with_ports().await;
+    let mut batch = world.put(BatchKind::Prices, "a.csv", good_rows(10).as_bytes()).await;
+    batch.key = batch.key.replace("/demo/", "/other/");
+    let refused = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::BadInput);
+    batch.key = format!("price-batches/demo/prices/upload/{}", batch.batch_id);
+    let unasked = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await;
+    assert_eq!(unasked.unwrap_err().kind(), Kind::BadInput, "an upload that nobody asked for");
+}
+
+#[tokio::test]
+async fn storage_that_stops_in_the_middle_leaves_nothing_and_is_tried_again() {
+    let world = World::with_ports().await;
+    let batch = world.put(BatchKind::Prices, "a.csv", good_rows(1000).as_bytes()).await;
+    dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap();
+    world.memory.break_streams(Some("price-batches/"));
+    assert_eq!(world.load(&batch, 0).await.unwrap_err().kind(), Kind::StorageUnavailable);
+    world.memory.break_streams(None);
+    assert_eq!(world.load(&batch, 0).await.unwrap().rows, 1000);
+    assert_eq!(world.finish(&batch).await.unwrap().rows, 1000);
+}

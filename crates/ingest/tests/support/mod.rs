@@ -1,0 +1,82 @@
+//! A bucket in memory, a database of its own, and batches that go through all three steps.
+
+use dunlin_cloud::{ObjectStore, memory::MemoryObjects};
+use dunlin_contracts::{
+    VERSION,
+    prices::{LoaderOutput, PriceBatchMessage, PublisherOutput},
+};
+use dunlin_core::{BatchId, TenantId, prices::BatchKind};
+use dunlin_ingest::Error;
+use dunlin_store::{DatabaseConfig, Store};
+use dunlin_testkit::TestDatabase;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+pub struct World {
+    pub database: TestDatabase,
+    pub memory: Arc<MemoryObjects>,
+    pub objects: Arc<dyn ObjectStore>,
+}
+
+impl World {
+    /// With the ports AAAAA to CCCCC in one region.
+    pub async fn with_ports() -> Self {
+        let memory = Arc::new(MemoryObjects::default());
+        let world = Self { database: TestDatabase::new().await, objects: memory.clone(), memory };
+        let regions = world.put(BatchKind::Regions, "r.csv", b"slug,name,parent\nsea,Sea,\n").await;
+        let ports = "code,name,region\nAAAAA,A,sea\nBBBBB,B,sea\nCCCCC,C,sea\n";
+        let ports = world.put(BatchKind::Ports, "p.csv", ports.as_bytes()).await;
+        for batch in [regions, ports] {
+            let ended = world.run(&batch).await.unwrap();
+            assert_eq!(ended.state.as_str(), "published", "{ended:?}");
+        }
+        world
+    }
+
+    pub fn config(&self) -> DatabaseConfig {
+        self.database.config()
+    }
+
+    pub async fn store(&self) -> Store {
+        Store::connect(&self.config()).await.unwrap()
+    }
+
+    /// A file as a partner puts it there.
+    pub async fn put(&self, kind: BatchKind, name: &str, file: &[u8]) -> PriceBatchMessage {
+        let tenant: TenantId = "demo".parse().unwrap();
+        let key = format!("price-batches/{tenant}/{kind}/{name}");
+        self.objects.put(&key, file.to_vec().into(), "text/csv").await.unwrap();
+        let etag = self.objects.head(&key).await.unwrap().unwrap().etag;
+        PriceBatchMessage {
+            version: VERSION,
+            batch_id: BatchId::derived(&tenant, &key, &etag),
+            tenant,
+            kind,
+            key,
+            etag,
+            bytes: file.len() as u64,
+            received_at: OffsetDateTime::now_utc(),
+            trace_id: "0".repeat(32),
+        }
+    }
+
+    pub async fn load(&self, batch: &PriceBatchMessage, range: u32) -> Result<LoaderOutput, Error> {
+        dunlin_ingest::load(&self.objects, &self.config(), batch, range).await
+    }
+
+    pub async fn finish(&self, batch: &PriceBatchMessage) -> Result<PublisherOutput, Error> {
+        dunlin_ingest::finish(&self.objects, &self.config(), batch).await
+    }
+
+    /// What the state machine does.
+    pub async fn run(&self, batch: &PriceBatchMessage) -> Result<PublisherOutput, Error> {
+        let inspected = dunlin_ingest::inspect(&self.objects, &self.config(), batch).await?;
+        if inspected.ended {
+            return Ok(PublisherOutput { state: inspected.state, rows: 0, bad_rows: 0 });
+        }
+        for item in inspected.ranges {
+            self.load(batch, item.range).await?;
+        }
+        self.finish(batch).await
+    }
+}
