@@ -39,6 +39,9 @@ pub enum StoreError {
     /// The scan belongs to another tenant, or its id was used before for something else.
     #[error("scan {0} is not this tenant's")]
     NotOwned(dunlin_core::ScanId),
+    /// The batch was never registered, belongs to another tenant, or is of another kind.
+    #[error("batch {0} is not known")]
+    NoBatch(dunlin_core::BatchId),
     #[error("{0}")]
     Invalid(String),
 }

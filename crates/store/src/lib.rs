@@ -7,6 +7,7 @@ mod connect;
 mod error;
 mod jobs;
 mod migrate;
+mod prices;
 mod read;
 mod scans;
 mod values;
@@ -18,5 +19,9 @@ pub use dunlin_core::job::JobResult;
 pub use error::{Cause, StoreError};
 pub use jobs::{BatchStatus, JobChange, JobEventOutcome};
 pub use migrate::{ApplicationRole, Migrated};
-pub use read::{FindingFilter, FindingSort, PageRequest, ScanFilter};
+pub use prices::{
+    BatchRow, Finished, Inspected, LoadStart, PortRow, Prepared as PreparedBatch, Published, RangeLoad, RangeRow,
+    RatesAnswer, RegionRow, Swept, UnknownPlace, WholeBatchFaults, Withdrawal,
+};
+pub use read::{FindingFilter, FindingSort, PageRequest, PriceBatchFilter, ScanFilter};
 pub use scans::Ending;

@@ -22,6 +22,26 @@ const KEEP_HISTORY: &str = "do $$
         end loop;
     end $$";
 
+/// Whoever may write batches of prices calls the functions that make and drop their tables, writes no price but into those, and
+/// deletes no place: prices refer to places without a key. Default privileges know nothing of this.
+const PRICE_RIGHTS: &str = "do $$
+    declare other name; f regprocedure;
+    begin
+        for other in
+            select distinct grantee::regrole::name from pg_class, aclexplode(relacl)
+            where oid = 'price_batches'::regclass and grantee not in (0, relowner) and privilege_type = 'INSERT'
+        loop
+            for f in
+                select p.oid::regprocedure from pg_proc p join pg_class c on c.relnamespace = p.pronamespace
+                where c.oid = 'price_batches'::regclass and starts_with(p.proname, 'price_table_')
+            loop
+                execute format('grant execute on function %s to %I', f, other);
+            end loop;
+            execute format('revoke delete on ports, regions, price_batches from %I', other);
+            execute format('revoke insert, update, delete on prices from %I', other);
+        end loop;
+    end $$";
+
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
@@ -52,6 +72,7 @@ impl Store {
         self.client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
         let report = result.map_err(StoreError::Migration)?;
         self.client.batch_execute(KEEP_HISTORY).await?;
+        self.client.batch_execute(PRICE_RIGHTS).await?;
         let version: i32 =
             self.client.query_one("select coalesce(max(version), 0) from refinery_schema_history", &[]).await?.get(0);
         Ok(Migrated {
@@ -92,6 +113,7 @@ impl Store {
              alter default privileges in schema public grant usage on sequences to {name};"
         ))
         .await?;
+        tx.batch_execute(PRICE_RIGHTS).await?;
         tx.commit().await?;
         Ok(())
     }

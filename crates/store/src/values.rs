@@ -4,6 +4,7 @@ use crate::error::StoreError;
 use dunlin_core::{
     finding::{Confidence, Severity},
     job::{Compute, JobState},
+    prices::{BatchKind, BatchState},
     scan::ScanState,
 };
 use std::borrow::Cow;
@@ -36,6 +37,21 @@ parse!(
 parse!(job_state, JobState, "state", [JobState::Queued, JobState::Starting, JobState::Running, JobState::Ended]);
 parse!(compute, Compute, "compute", [Compute::Lambda, Compute::Batch]);
 parse!(confidence, Confidence, "confidence", [Confidence::Low, Confidence::Medium, Confidence::High]);
+parse!(batch_kind, BatchKind, "kind", [BatchKind::Prices, BatchKind::Ports, BatchKind::Regions]);
+parse!(
+    batch_state,
+    BatchState,
+    "state",
+    [
+        BatchState::Loading,
+        BatchState::Published,
+        BatchState::Rejected,
+        BatchState::Failed,
+        BatchState::Duplicate,
+        BatchState::Replaced,
+        BatchState::Withdrawn,
+    ]
+);
 
 /// Severities are stored as ranks, so that the database can sort by them.
 pub(crate) const fn rank(severity: Severity) -> i16 {

@@ -21,7 +21,8 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
             "V5__enforced",
             "V6__resolved_at",
             "V7__latest_scan",
-            "V8__fewer_indexes"
+            "V8__fewer_indexes",
+            "V9__prices"
         ]
     );
     let second = store.migrate().await.unwrap();
@@ -34,7 +35,7 @@ async fn two_migrations_at_once_are_safe() {
     let (mut one, mut two) = (db.store().await, db.store().await);
     let (a, b) = tokio::join!(one.migrate(), two.migrate());
     let (a, b) = (a.unwrap(), b.unwrap());
-    assert_eq!(a.applied.len() + b.applied.len(), 8, "{a:?} {b:?}");
+    assert_eq!(a.applied.len() + b.applied.len(), 9, "{a:?} {b:?}");
     assert_eq!(a.version, b.version);
 }
 

@@ -12,6 +12,7 @@ pub(super) enum Cursor {
     Severity { s: i16, p: String, l: i32, id: Uuid },
     Path { p: String, l: i32, id: Uuid },
     Repositories { name: String },
+    PriceBatches { at: i64, id: Uuid },
 }
 
 /// A path has up to 3,500 bytes, base64 makes a third more of it, and the gateway takes URLs of 10 KiB.
@@ -32,7 +33,7 @@ impl Cursor {
         let has_zero = match &cursor {
             Self::Severity { p, .. } | Self::Path { p, .. } => p.contains('\0'),
             Self::Repositories { name } => name.contains('\0'),
-            Self::Scans { .. } => false,
+            Self::Scans { .. } | Self::PriceBatches { .. } => false,
         };
         if has_zero { Err(StoreError::BadCursor) } else { Ok(cursor) }
     }

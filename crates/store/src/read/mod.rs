@@ -2,11 +2,13 @@
 
 mod cursor;
 mod findings;
+mod price_batches;
 pub(crate) mod report;
 mod repositories;
 mod scans;
 
 pub use findings::{FindingFilter, FindingSort};
+pub use price_batches::PriceBatchFilter;
 pub use scans::ScanFilter;
 
 use cursor::Cursor;

@@ -1,0 +1,254 @@
+//! The life of a batch, but for its rows.
+
+use super::{count_revision, faults_json, locked, read_batch, to_json};
+use crate::{
+    Store, StoreError,
+    values::{self, signed, signed32, text},
+};
+use dunlin_contracts::{
+    prices::{PriceBatchAsked, PriceBatchMessage},
+    steps::StepError,
+};
+use dunlin_core::{
+    BatchId, TenantId,
+    prices::{BatchKind, BatchState, Faults, Layout, Range},
+};
+use time::OffsetDateTime;
+use tokio_postgres::{Transaction, types::ToSql};
+use uuid::Uuid;
+
+/// How a batch stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRow {
+    /// What its rows carry.
+    pub number: i32,
+    pub kind: BatchKind,
+    pub state: BatchState,
+    /// Of a published batch; 0 until then.
+    pub rows: u64,
+    /// Of a batch that has ended.
+    pub bad_rows: u64,
+    pub replaces: Option<Uuid>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inspected {
+    /// Its ranges can be loaded.
+    Ready,
+    /// It has ended as the same as this one.
+    Duplicate(BatchId),
+    /// It had ended before.
+    Ended(BatchState),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Queries do not answer from it any more; also when it was withdrawn before.
+    Withdrawn,
+    /// The tenant has no such batch.
+    NotThere,
+    NotPublished(BatchState),
+    /// Ports and regions: prices refer to them.
+    NotPossible,
+}
+
+impl Store {
+    /// Makes the batch known, with what the sender said about it. What is known of it already stays.
+    pub async fn register_batch(
+        &mut self,
+        batch: &PriceBatchMessage,
+        asked: Option<&PriceBatchAsked>,
+    ) -> Result<BatchRow, StoreError> {
+        let tx = self.client.transaction().await?;
+        ensure_batch(&tx, batch, asked).await?;
+        let row = read_batch(&tx, batch, "").await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// Notes what the file is and where its ranges lie, and makes room for its rows; or ends the batch as a duplicate.
+    pub async fn inspected(
+        &mut self,
+        batch: &PriceBatchMessage,
+        sha256: &str,
+        layout: &Layout,
+        ranges: &[Range],
+    ) -> Result<Inspected, StoreError> {
+        let tx = self.client.transaction().await?;
+        let row = locked(&tx, batch).await?;
+        let (tenant, id, kind) = (batch.tenant.as_str(), batch.batch_id.as_uuid(), batch.kind.as_str());
+        if row.state.is_end() {
+            return ended_as(&tx, id, row.state).await;
+        }
+        // Two batches of the same content at once: one of them is first.
+        tx.execute(
+            "select pg_advisory_xact_lock(hashtextextended('content/' || $1 || '/' || $2 || '/' || $3, 0))",
+            &[&tenant, &kind, &sha256],
+        )
+        .await?;
+        let same = tx
+            .query_opt(
+                "select id from price_batches
+                 where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4 and state in ('loading', 'published')",
+                &[&tenant, &kind, &sha256, &id],
+            )
+            .await?;
+        if let Some(same) = same {
+            let same: Uuid = same.get(0);
+            tx.execute(
+                "update price_batches set state = 'duplicate', same_as = $2, sha256 = $3, ended_at = now() where id = $1",
+                &[&id, &same, &sha256],
+            )
+            .await?;
+            tx.commit().await?;
+            return Ok(Inspected::Duplicate(BatchId::from_uuid(same)));
+        }
+        tx.execute(
+            "update price_batches set sha256 = $2, layout = $3 where id = $1",
+            &[&id, &sha256, &to_json(layout)?],
+        )
+        .await?;
+        insert_ranges(&tx, tenant, id, ranges).await?;
+        if batch.kind == BatchKind::Prices {
+            tx.execute("select price_table_make($1)", &[&row.number]).await?;
+        }
+        tx.commit().await?;
+        Ok(Inspected::Ready)
+    }
+
+    /// Notes what is wrong with the file as a whole: it has no ranges, and [`Store::prepare_publication`] answers with these faults.
+    pub async fn file_is_bad(&mut self, batch: &PriceBatchMessage, faults: &Faults) -> Result<BatchState, StoreError> {
+        let tx = self.client.transaction().await?;
+        let row = locked(&tx, batch).await?;
+        if !row.state.is_end() {
+            let id = batch.batch_id.as_uuid();
+            tx.execute("update price_batches set faults = $2 where id = $1", &[&id, &faults_json(faults)?]).await?;
+        }
+        tx.commit().await?;
+        Ok(row.state)
+    }
+
+    /// Ends a batch whose execution failed, also one that was never registered. A batch that has ended stays as it is.
+    /// Its rows are removed, or later by [`Store::sweep`] when they are still being written.
+    pub async fn fail_batch(&mut self, batch: &PriceBatchMessage, error: &StepError) -> Result<BatchRow, StoreError> {
+        let tx = self.client.transaction().await?;
+        ensure_batch(&tx, batch, None).await?;
+        let row = locked(&tx, batch).await?;
+        if !row.state.is_end() {
+            let error =
+                if error.cause.is_empty() { error.name.clone() } else { format!("{}: {}", error.name, error.cause) };
+            end(&tx, batch, BatchState::Failed, Some(&error), &Faults::default()).await?;
+        }
+        let row = read_batch(&tx, batch, "").await?;
+        tx.commit().await?;
+        self.clear_rows(&row).await?;
+        Ok(row)
+    }
+
+    /// Takes a published batch of prices back, in one short transaction.
+    pub async fn withdraw_batch(
+        &mut self,
+        tenant: &TenantId,
+        batch: BatchId,
+        who: &str,
+        at: OffsetDateTime,
+    ) -> Result<Withdrawal, StoreError> {
+        let tx = self.client.transaction().await?;
+        let key: [&(dyn ToSql + Sync); 2] = [&tenant.as_str(), &batch.as_uuid()];
+        let row = tx
+            .query_opt("select kind, state from price_batches where tenant = $1 and id = $2 for no key update", &key)
+            .await?;
+        let Some(row) = row else { return Ok(Withdrawal::NotThere) };
+        let (kind, state) = (values::batch_kind(row.get(0))?, values::batch_state(row.get(1))?);
+        if kind != BatchKind::Prices {
+            return Ok(Withdrawal::NotPossible);
+        }
+        match state {
+            BatchState::Withdrawn => return Ok(Withdrawal::Withdrawn),
+            BatchState::Published => {}
+            other => return Ok(Withdrawal::NotPublished(other)),
+        }
+        tx.execute(
+            "update price_batches set state = 'withdrawn', withdrawn_at = $3, withdrawn_by = $4 where tenant = $1 and id = $2",
+            &[key[0], key[1], &at, &text(who)],
+        )
+        .await?;
+        count_revision(&tx, tenant.as_str()).await?;
+        tx.commit().await?;
+        Ok(Withdrawal::Withdrawn)
+    }
+}
+
+/// Ends a batch that is locked and has not ended, without its rows.
+pub(super) async fn end(
+    tx: &Transaction<'_>,
+    batch: &PriceBatchMessage,
+    state: BatchState,
+    error: Option<&str>,
+    faults: &Faults,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "update price_batches set state = $2, error = $3, faults = coalesce($4, faults), bad_rows = $5, ended_at = now()
+         where id = $1 and state = 'loading'",
+        &[
+            &batch.batch_id.as_uuid(),
+            &state.as_str(),
+            &error.map(text),
+            &faults_json(faults)?,
+            &signed(faults.rows),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn ended_as(tx: &Transaction<'_>, id: Uuid, state: BatchState) -> Result<Inspected, StoreError> {
+    let same: Option<Uuid> = tx.query_one("select same_as from price_batches where id = $1", &[&id]).await?.get(0);
+    Ok(same.map_or(Inspected::Ended(state), |same| Inspected::Duplicate(BatchId::from_uuid(same))))
+}
+
+async fn ensure_batch(
+    tx: &Transaction<'_>,
+    batch: &PriceBatchMessage,
+    asked: Option<&PriceBatchAsked>,
+) -> Result<(), StoreError> {
+    let tenant = batch.tenant.as_str();
+    tx.execute("insert into tenants (tenant) values ($1) on conflict do nothing", &[&tenant]).await?;
+    let request = asked.map(|asked| &asked.request);
+    tx.execute(
+        "insert into price_batches (id, tenant, kind, state, name, sent_by, key, etag, bytes, replaces, trace_id, received_at)
+         values ($1, $2, $3, 'loading', $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing",
+        &[
+            &batch.batch_id.as_uuid(),
+            &tenant,
+            &batch.kind.as_str(),
+            &request.and_then(|request| request.name.as_deref()).map(text),
+            &asked.map(|asked| text(&asked.requested_by)),
+            &text(&batch.key),
+            &text(&batch.etag),
+            &signed(batch.bytes),
+            &request.and_then(|request| request.replaces),
+            &batch.trace_id,
+            &batch.received_at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A second inspection finds the same ranges: it is the same object.
+async fn insert_ranges(tx: &Transaction<'_>, tenant: &str, id: Uuid, ranges: &[Range]) -> Result<(), StoreError> {
+    let numbers: Vec<i32> = ranges.iter().map(|r| signed32(r.range)).collect();
+    let offsets: Vec<i64> = ranges.iter().map(|r| signed(r.offset)).collect();
+    let lengths: Vec<i64> = ranges.iter().map(|r| signed(r.length)).collect();
+    let lines: Vec<i64> = ranges.iter().map(|r| signed(r.first_line)).collect();
+    let headers: Vec<bool> = ranges.iter().map(|r| r.has_header).collect();
+    tx.execute(
+        "insert into price_batch_ranges (tenant, batch, range, byte_offset, bytes, first_line, has_header)
+         select $1, $2, r.* from unnest($3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[]) r
+         on conflict do nothing",
+        &[&tenant, &id, &numbers, &offsets, &lengths, &lines, &headers],
+    )
+    .await?;
+    Ok(())
+}

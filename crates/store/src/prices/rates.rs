@@ -1,0 +1,160 @@
+//! Average prices a day, from one snapshot of everything that is published.
+
+use crate::{Store, StoreError, values};
+use dunlin_contracts::prices::{Day, Rate, Rates};
+use dunlin_core::TenantId;
+use std::collections::BTreeMap;
+use time::Date;
+use tokio_postgres::{
+    IsolationLevel, Transaction,
+    types::{ToSql, Type},
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum RatesAnswer {
+    /// With the tenant's revision: the same question has the same answer until it grows.
+    Rates {
+        rates: Rates,
+        revision: u64,
+    },
+    UnknownPlace(UnknownPlace),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownPlace {
+    Origin,
+    Destination,
+}
+
+/// A day with fewer prices has no average.
+const FEWEST_PRICES: i64 = 3;
+
+/// The lock comes before the snapshot: whoever takes a table out of `prices` waits for those that may still see its batch published.
+const BEGIN: &str = "lock table only prices in access share mode; set local jit = off";
+
+/// A code wins over a slug. A region is all ports below it; a circle of regions ends where it began.
+const PLACES: &str = "with recursive asked (side, place) as (values (1, $2::text), (2, $3::text)),
+     exact as (select a.side, p.id from asked a join ports p on p.tenant = $1 and p.code = a.place),
+     below (side, slug) as (
+         select a.side, r.slug from asked a join regions r on r.tenant = $1 and r.slug = a.place
+         where not exists (select from exact e where e.side = a.side)
+         union
+         select b.side, r.slug from below b join regions r on r.tenant = $1 and r.parent = b.slug
+     )
+     select exists (select from exact e where e.side = a.side) or exists (select from below b where b.side = a.side),
+            array(
+                select e.id from exact e where e.side = a.side
+                union all
+                select p.id from below b join ports p on p.tenant = $1 and p.region = b.slug where b.side = a.side
+            )
+     from asked a order by a.side";
+
+const BATCHES: &str = "select coalesce((select revision from price_revisions where tenant = $1), 0),
+            array(
+                select number from price_batches
+                where tenant = $1 and kind = 'prices' and state = 'published' and last_day >= $2 and first_day <= $3
+                order by number
+            )";
+
+impl Store {
+    /// Every day from `from` to `to`, between two places that are each the code of a port or the slug of a region.
+    pub async fn rates(
+        &mut self,
+        tenant: &TenantId,
+        origin: &str,
+        destination: &str,
+        from: Date,
+        to: Date,
+    ) -> Result<RatesAnswer, StoreError> {
+        let tx = self
+            .client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        tx.batch_execute(BEGIN).await?;
+        let places = tx
+            .query_typed(
+                PLACES,
+                &[
+                    (&tenant.as_str(), Type::TEXT),
+                    (&values::text(origin), Type::TEXT),
+                    (&values::text(destination), Type::TEXT),
+                ],
+            )
+            .await?;
+        let mut ports: Vec<Vec<i32>> = Vec::with_capacity(2);
+        for (row, side) in places.iter().zip([UnknownPlace::Origin, UnknownPlace::Destination]) {
+            if !row.get::<_, bool>(0) {
+                return Ok(RatesAnswer::UnknownPlace(side));
+            }
+            ports.push(row.get(1));
+        }
+        let batches =
+            tx.query_typed(BATCHES, &[(&tenant.as_str(), Type::TEXT), (&from, Type::DATE), (&to, Type::DATE)]).await?;
+        let (revision, batches): (i64, Vec<i32>) =
+            batches.first().map(|row| (row.get(0), row.get(1))).unwrap_or_default();
+        let averages = match ports.as_slice() {
+            [origins, destinations] => averages(&tx, &batches, origins, destinations, from, to).await?,
+            _ => BTreeMap::new(),
+        };
+        tx.commit().await?;
+        let mut rates = Vec::new();
+        let mut next = Some(from);
+        while let Some(day) = next.filter(|day| *day <= to) {
+            rates.push(Rate { day: Day(day), average_price: averages.get(&day).copied() });
+            next = day.next_day();
+        }
+        let rates = Rates { origin: origin.to_owned(), destination: destination.to_owned(), rates };
+        Ok(RatesAnswer::Rates { rates, revision: values::unsigned(revision) })
+    }
+
+    /// Grows with every change of what [`Store::rates`] answers.
+    pub async fn price_revision(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        let row = self
+            .client
+            .query_opt("select revision from price_revisions where tenant = $1", &[&tenant.as_str()])
+            .await?;
+        Ok(row.map_or(0, |row| values::unsigned(row.get(0))))
+    }
+}
+
+async fn averages(
+    tx: &Transaction<'_>,
+    batches: &[i32],
+    origins: &[i32],
+    destinations: &[i32],
+    from: Date,
+    to: Date,
+) -> Result<BTreeMap<Date, f64>, StoreError> {
+    if batches.is_empty() || origins.is_empty() || destinations.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let params: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&origins, Type::INT4_ARRAY), (&destinations, Type::INT4_ARRAY), (&from, Type::DATE), (&to, Type::DATE)];
+    let rows = tx.query_typed(&averages_sql(batches), &params).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Each batch is asked for by name. As one list, every partition's index would be searched once for each batch of it.
+fn averages_sql(batches: &[i32]) -> String {
+    format!(
+        "select day, round(avg(price) / 100, 2)::float8 from ({}) p group by day having count(*) >= {FEWEST_PRICES}",
+        union(batches)
+    )
+}
+
+/// Halves of halves: the server's stack is as deep as the branches are.
+fn union(batches: &[i32]) -> String {
+    match batches {
+        [] => String::new(),
+        [batch] => format!(
+            "select day, price from prices where batch = {batch} and orig = any($1) and dest = any($2) and day between $3 and $4"
+        ),
+        _ => {
+            let (left, right) = batches.split_at(batches.len() / 2);
+            format!("({}) union all ({})", union(left), union(right))
+        }
+    }
+}
