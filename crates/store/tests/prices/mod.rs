@@ -257,4 +257,5 @@ pub async fn until(client: &Client, condition: &str) {
 }
 
 /// A statement of another connection waits for a lock.
-pub const SOMEBODY_WAITS: &str = "select exists (select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database()))";
+pub const SOMEBODY_WAITS: &str = "select exists (select from pg_stat_activity
+     where datname = current_database() and application_name = 'dunlin' and wait_event_type = 'Lock')";
