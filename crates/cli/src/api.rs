@@ -7,6 +7,7 @@ use dunlin_contracts::{
         CredentialPut, FindingView, Health, Page, RepositoryView, ScanAccepted, ScanRequest, ScanView, UploadRequest,
         UploadTarget, WebhookCreated, WebhookPut,
     },
+    prices::{PriceBatchAccepted, PriceBatchComplete, PriceBatchRequest, PriceBatchView, Rates},
     problem::Problem,
 };
 use reqwest::{Client, Method, Response, StatusCode, header};
@@ -162,6 +163,55 @@ impl Api {
 
     pub async fn delete_webhook(&self) -> Result<(), ClientError> {
         self.send_patiently(&Call { method: Method::DELETE, ..Call::get(&["v1", "webhook"]) }).await.map(|_| ())
+    }
+
+    /// The key makes a repeated request the same batch, with addresses that are good again.
+    pub async fn start_price_batch(
+        &self,
+        request: &PriceBatchRequest,
+        idempotency_key: &str,
+    ) -> anyhow::Result<PriceBatchAccepted> {
+        let call = Call {
+            idempotency_key: Some(idempotency_key),
+            ..Call::with_body(Method::POST, &["v1", "price-batches"], request)?
+        };
+        Ok(self.json(&call).await?)
+    }
+
+    pub async fn complete_price_batch(&self, id: Uuid, parts: &PriceBatchComplete) -> anyhow::Result<()> {
+        let id = id.to_string();
+        let segments = ["v1", "price-batches", &id, "complete"];
+        self.send_patiently(&Call::with_body(Method::POST, &segments, parts)?).await?;
+        Ok(())
+    }
+
+    pub async fn price_batch(&self, id: Uuid) -> Result<PriceBatchView, ClientError> {
+        self.json(&Call::get(&["v1", "price-batches", &id.to_string()])).await
+    }
+
+    /// The state once, without trying again: for those who ask again anyway.
+    pub async fn price_batch_once(&self, id: Uuid) -> Result<PriceBatchView, ClientError> {
+        let response = self.send(&Call::get(&["v1", "price-batches", &id.to_string()])).await?;
+        read(response).await
+    }
+
+    /// The newest `limit` batches.
+    pub async fn price_batches(
+        &self,
+        filters: &[(&str, String)],
+        limit: usize,
+    ) -> Result<Vec<PriceBatchView>, ClientError> {
+        self.pages(&["v1", "price-batches"], filters, limit).await
+    }
+
+    pub async fn withdraw_price_batch(&self, id: Uuid) -> Result<PriceBatchView, ClientError> {
+        let id = id.to_string();
+        let segments = ["v1", "price-batches", &id, "withdraw"];
+        self.json(&Call { method: Method::POST, ..Call::get(&segments) }).await
+    }
+
+    pub async fn rates(&self, query: &[(&str, String)]) -> Result<Rates, ClientError> {
+        self.json(&Call { query, ..Call::get(&["v1", "rates"]) }).await
     }
 
     async fn json<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ClientError> {

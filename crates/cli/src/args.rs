@@ -68,6 +68,9 @@ pub enum Command {
     /// List, install and check the scanner engines on this machine
     #[command(subcommand, after_help = crate::engines::args::EXAMPLES)]
     Engines(crate::engines::args::Engines),
+    /// Send batches of prices, ports and regions, and ask what prices there are
+    #[command(subcommand, after_help = crate::prices::args::EXAMPLES)]
+    Prices(crate::prices::args::Prices),
     /// Have an address told about every scan that ends
     #[command(subcommand)]
     Webhook(Webhook),
@@ -167,7 +170,7 @@ pub struct FollowArgs {
     /// Do not show the progress
     #[arg(long)]
     pub no_progress: bool,
-    /// Stop waiting after this time (90s, 10m, 2h); the scan goes on, and the exit code is 2
+    /// Stop waiting after this time (90s, 10m, 2h); the work goes on, and the exit code is 2
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
 }

@@ -1,8 +1,8 @@
-//! Follows a scan until it ends: asks often while things move and less often while they do not, and outlives a server that is
-//! away for a while.
+//! Follows a scan, or a batch of prices, until it ends: asks often while things move and less often while they do not, and
+//! outlives a server that is away for a while.
 
 use crate::{api::Api, error::ClientError, outcome};
-use dunlin_contracts::api::ScanView;
+use dunlin_contracts::{api::ScanView, prices::PriceBatchView};
 use std::{future::Future, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
@@ -25,21 +25,44 @@ impl Default for Pace {
     }
 }
 
-/// Where states come from.
-pub trait Source {
-    fn look(&self, id: Uuid) -> impl Future<Output = Result<ScanView, ClientError>> + Send;
+/// What can be followed.
+pub trait View: PartialEq + Send {
+    fn has_ended(&self) -> bool;
 }
 
-impl Source for Api {
+impl View for ScanView {
+    fn has_ended(&self) -> bool {
+        outcome::has_ended(self)
+    }
+}
+
+impl View for PriceBatchView {
+    fn has_ended(&self) -> bool {
+        self.status.is_end()
+    }
+}
+
+/// Where states come from.
+pub trait Source<V> {
+    fn look(&self, id: Uuid) -> impl Future<Output = Result<V, ClientError>> + Send;
+}
+
+impl Source<ScanView> for Api {
     async fn look(&self, id: Uuid) -> Result<ScanView, ClientError> {
         self.scan_once(id).await
     }
 }
 
+impl Source<PriceBatchView> for Api {
+    async fn look(&self, id: Uuid) -> Result<PriceBatchView, ClientError> {
+        self.price_batch_once(id).await
+    }
+}
+
 /// Who is told.
-pub trait Watcher {
-    /// The scan has changed.
-    fn changed(&mut self, scan: &ScanView);
+pub trait Watcher<V> {
+    /// Something has changed.
+    fn changed(&mut self, view: &V);
     /// The server does not answer; following goes on. Told once per absence.
     fn away(&mut self, error: &ClientError);
     /// Ctrl-C, for the first time.
@@ -47,37 +70,37 @@ pub trait Watcher {
 }
 
 #[derive(Debug)]
-pub enum End {
-    Ended(Box<ScanView>),
-    /// `--timeout` is over; the scan goes on.
+pub enum End<V> {
+    Ended(Box<V>),
+    /// `--timeout` is over; the work goes on.
     OutOfTime,
 }
 
-pub async fn follow(
-    source: &impl Source,
+pub async fn follow<V: View>(
+    source: &impl Source<V>,
     id: Uuid,
     pace: Pace,
     timeout: Option<Duration>,
     mut interrupts: mpsc::Receiver<()>,
-    watcher: &mut impl Watcher,
-) -> Result<End, ClientError> {
+    watcher: &mut impl Watcher<V>,
+) -> Result<End<V>, ClientError> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let mut last: Option<ScanView> = None;
+    let mut last: Option<V> = None;
     let mut pause = pace.shortest;
     let mut away_since: Option<Instant> = None;
     loop {
         match source.look(id).await {
-            Ok(scan) => {
+            Ok(view) => {
                 away_since = None;
-                let changed = last.as_ref() != Some(&scan);
+                let changed = last.as_ref() != Some(&view);
                 pause = if changed { pace.shortest } else { pace.longest.min(pause.mul_f64(1.4)) };
                 if changed {
-                    watcher.changed(&scan);
+                    watcher.changed(&view);
                 }
-                if outcome::has_ended(&scan) {
-                    return Ok(End::Ended(Box::new(scan)));
+                if view.has_ended() {
+                    return Ok(End::Ended(Box::new(view)));
                 }
-                last = Some(scan);
+                last = Some(view);
             }
             Err(error) if error.is_transient() => {
                 let since = *away_since.get_or_insert_with(|| {
@@ -131,7 +154,7 @@ mod tests {
         }
     }
 
-    impl Source for Script {
+    impl Source<ScanView> for Script {
         async fn look(&self, _: Uuid) -> Result<ScanView, ClientError> {
             let mut answers = self.0.lock().unwrap();
             let answer = if answers.len() > 1 { answers.pop().unwrap() } else { answers[0] };
@@ -144,7 +167,7 @@ mod tests {
     #[derive(Default)]
     struct Log(Vec<String>);
 
-    impl Watcher for Log {
+    impl Watcher<ScanView> for Log {
         fn changed(&mut self, scan: &ScanView) {
             self.0.push(scan.status.clone());
         }
@@ -159,7 +182,7 @@ mod tests {
     async fn run(
         script: Vec<Result<&'static str, StatusCode>>,
         timeout: Option<Duration>,
-    ) -> (Result<End, ClientError>, Vec<String>) {
+    ) -> (Result<End<ScanView>, ClientError>, Vec<String>) {
         let (_sender, interrupts) = mpsc::channel(1);
         let mut log = Log::default();
         let end = follow(&Script::new(script), Uuid::nil(), PACE, timeout, interrupts, &mut log).await;

@@ -15,6 +15,7 @@ pub mod gitdir;
 pub mod http;
 pub mod interrupt;
 pub mod outcome;
+pub mod prices;
 pub mod render;
 pub mod session;
 pub mod terminal;

@@ -1,16 +1,17 @@
 //! Exit codes. When several apply, the worst wins: error, then incomplete, then findings.
 
 use crate::args::Threshold;
-use dunlin_contracts::api::ScanView;
-use dunlin_core::scan::ScanState;
+use dunlin_contracts::{api::ScanView, prices::PriceBatchView};
+use dunlin_core::{prices::BatchState, scan::ScanState};
 use std::process::ExitCode;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     Clean = 0,
-    /// Findings at or above the threshold.
+    /// Findings at or above the threshold, or bad rows in a batch.
     Findings = 1,
-    /// The scan is partial or cancelled, or has not ended: what it did not look at may hold anything.
+    /// The scan is partial or cancelled, or has not ended: what it did not look at may hold anything. Of a batch: it is still
+    /// loading, or its rows are not what queries answer from any more.
     Incomplete = 2,
     /// The command or the scan failed.
     Error = 3,
@@ -60,6 +61,20 @@ pub fn judge(scan: &ScanView, asked: Option<Threshold>) -> Outcome {
             }
         },
         _ => Outcome::Incomplete,
+    }
+}
+
+/// What a batch means for whoever sent it. A duplicate means what the batch means that it is the same as.
+pub fn judge_batch(batch: &PriceBatchView) -> Outcome {
+    match batch.status {
+        BatchState::Published => Outcome::Clean,
+        BatchState::Rejected => Outcome::Findings,
+        BatchState::Failed => Outcome::Error,
+        BatchState::Accepted
+        | BatchState::Loading
+        | BatchState::Duplicate
+        | BatchState::Replaced
+        | BatchState::Withdrawn => Outcome::Incomplete,
     }
 }
 

@@ -5,14 +5,16 @@ use anyhow::{Context, bail};
 use dunlin_contracts::api::UploadTarget;
 use futures::TryStreamExt;
 use reqwest::{
-    Body, Client, StatusCode,
+    Body, Client, Response, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use std::{io::Seek, time::Duration};
+use std::{collections::BTreeMap, io::Seek, time::Duration};
+use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_millis(4500)];
+pub(crate) const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_millis(1500), Duration::from_millis(4500)];
 
 /// `sent` is told the bytes that are on their way, from the beginning for each attempt.
 pub async fn send(
@@ -21,8 +23,8 @@ pub async fn send(
     target: &UploadTarget,
     sent: impl Fn(u64) + Clone + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    let url = Url::parse(&target.url).context("the server gave an upload address that is not one")?;
-    let headers = headers(target, archive.bytes)?;
+    let url = upload_address(&target.url)?;
+    let headers = headers(&target.headers, archive.bytes)?;
     for attempt in 0.. {
         let failure = match put(http, archive, &url, headers.clone(), sent.clone()).await? {
             Ok(()) => return Ok(()),
@@ -38,10 +40,14 @@ pub async fn send(
     bail!("the archive could not be sent")
 }
 
+pub(crate) fn upload_address(text: &str) -> anyhow::Result<Url> {
+    Url::parse(text).context("the server gave an upload address that is not one")
+}
+
 /// Exactly the given headers, for the signature covers them; the length is needed because the body is a stream.
-fn headers(target: &UploadTarget, bytes: u64) -> anyhow::Result<HeaderMap> {
+pub(crate) fn headers(asked: &BTreeMap<String, String>, bytes: u64) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &target.headers {
+    for (name, value) in asked {
         let parsed = (name.parse::<HeaderName>(), HeaderValue::from_str(value));
         let (Ok(name), Ok(value)) = parsed else {
             bail!("the server asks for an upload header that is not one: {:?}", text::excerpt(name, 60))
@@ -62,22 +68,31 @@ async fn put(
     // The clone shares its position with the one of the attempt before, whose last read is long over after the pause.
     let mut file = archive.file.try_clone().context("the archive could not be read")?;
     file.rewind().context("the archive could not be read")?;
+    Ok(put_stream(http, tokio::fs::File::from_std(file), url, headers, sent).await.map(drop))
+}
+
+/// One PUT of all that `source` has; `sent` is told the bytes that are on their way.
+pub(crate) async fn put_stream(
+    http: &Client,
+    source: impl AsyncRead + Send + 'static,
+    url: &Url,
+    headers: HeaderMap,
+    sent: impl Fn(u64) + Send + Sync + 'static,
+) -> Result<Response, ClientError> {
     sent(0);
     let mut total = 0;
-    let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 64 * 1024).inspect_ok(move |chunk| {
+    let stream = ReaderStream::with_capacity(source, 64 * 1024).inspect_ok(move |chunk| {
         total += chunk.len() as u64;
         sent(total);
     });
-    let response = match http.put(url.clone()).headers(headers).body(Body::wrap_stream(stream)).send().await {
-        Ok(response) => response,
-        Err(error) => return Ok(Err(ClientError::unreachable(url, error))),
-    };
+    let put = http.put(url.clone()).headers(headers).body(Body::wrap_stream(stream));
+    let response = put.send().await.map_err(|error| ClientError::unreachable(url, error))?;
     let status = response.status();
     if status.is_success() {
-        return Ok(Ok(()));
+        return Ok(response);
     }
     let body = response.text().await.unwrap_or_default();
-    Ok(Err(ClientError::unknown(url, status, &storage_error(&body).unwrap_or(body))))
+    Err(ClientError::unknown(url, status, &storage_error(&body).unwrap_or(body)))
 }
 
 /// Code and message of S3's XML error; both elements are flat and hold no markup.
@@ -89,7 +104,7 @@ fn storage_error(body: &str) -> Option<String> {
     Some(format!("{}: {}", element("Code")?, element("Message")?))
 }
 
-fn status_of(error: &ClientError) -> Option<StatusCode> {
+pub(crate) fn status_of(error: &ClientError) -> Option<StatusCode> {
     match error {
         ClientError::Unknown { status, .. } => Some(*status),
         _ => None,

@@ -37,13 +37,15 @@ pub async fn handle(context: &Context, request: &Request) -> Response<Body> {
 
 async fn route(context: &Context, request: &Request) -> Result<Response<Body>, Problem> {
     let path: Vec<&str> = request.raw_http_path().trim_matches('/').split('/').collect();
-    if request.method() != "GET" {
-        return Err(Problem::not_found("route"));
-    }
-    match path.as_slice() {
-        ["v1", "health"] => return Ok(routes::service::health(context)),
-        ["v1", "openapi.json"] => return Ok(routes::service::openapi()),
-        _ => {}
+    match (request.method().as_str(), path.as_slice()) {
+        ("GET", ["v1", "health"]) => return Ok(routes::service::health(context)),
+        ("GET", ["v1", "openapi.json"]) => return Ok(routes::service::openapi()),
+        // The only one that changes anything.
+        ("POST", ["v1", "price-batches", id, "withdraw"]) => {
+            return routes::prices::withdraw(context, &http::caller(request)?, id, Query::of(request)).await;
+        }
+        ("GET", _) => {}
+        _ => return Err(Problem::not_found("route")),
     }
     let caller = http::caller(request)?;
     let query = Query::of(request);
@@ -54,6 +56,9 @@ async fn route(context: &Context, request: &Request) -> Result<Response<Body>, P
         ["v1", "scans", id, "report"] => routes::report::get(context, &caller, id, query).await,
         ["v1", "repositories"] => routes::repositories::list(context, &caller, query).await,
         ["v1", "repositories", id] => routes::repositories::get(context, &caller, id, query).await,
+        ["v1", "price-batches"] => routes::prices::list(context, &caller, query).await,
+        ["v1", "price-batches", id] => routes::prices::get(context, &caller, id, query).await,
+        ["v1", "rates"] => routes::rates::get(context, &caller, request, query).await,
         _ => Err(Problem::not_found("route")),
     }
 }

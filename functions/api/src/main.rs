@@ -1,4 +1,4 @@
-//! `api`: everything people read. One database connection per request, closed before the answer.
+//! `api`: everything people read, and what only the database can decide. One database connection per request, closed before the answer.
 
 mod context;
 mod handler;

@@ -23,12 +23,24 @@ impl Query {
         Self { values, faults: Vec::new() }
     }
 
-    fn fault(&mut self, name: &str, message: impl Into<String>) {
+    pub fn fault(&mut self, name: &str, message: impl Into<String>) {
         self.faults.push(FieldError { field: format!("?{name}"), message: message.into() });
     }
 
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.text_up_to(name, MAX_TEXT)
+    }
+
+    /// One that must be there, with something in it.
+    pub fn needed(&mut self, name: &str) -> Option<String> {
+        if !self.values.contains_key(name) {
+            self.fault(name, "it is missing");
+        }
+        let text = self.text(name)?;
+        if text.is_empty() {
+            self.fault(name, "it is empty");
+        }
+        Some(text).filter(|text| !text.is_empty())
     }
 
     fn text_up_to(&mut self, name: &str, characters: usize) -> Option<String> {

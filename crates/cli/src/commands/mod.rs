@@ -6,6 +6,7 @@ mod engines;
 mod local;
 mod login;
 mod logout;
+mod prices;
 mod result;
 mod scan;
 mod scans;
@@ -49,6 +50,7 @@ pub async fn run(args: Args, terminal: &Terminal) -> anyhow::Result<Outcome> {
         }
         Command::Credential(command) => credential::run(command, &Api::open(config()?)?, terminal).await,
         Command::Engines(command) => engines::run(command, terminal).await,
+        Command::Prices(command) => prices::run(command, &Api::open(config()?)?, terminal).await,
         Command::Completions { shell } => {
             terminal.print(&written::completions(shell)).context("the completions could not be printed")?;
             Ok(Outcome::Clean)

@@ -46,6 +46,7 @@ mod tests {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = completions(shell);
             assert!(script.contains("dunlin") && script.contains("since") && script.contains("fail-on"), "{shell}");
+            assert!(script.contains("withdraw") && script.contains("no-wait"), "{shell}");
         }
     }
 
@@ -56,6 +57,8 @@ mod tests {
         let page = manual(&["scan".into()]).unwrap();
         assert!(page.contains(".TH dunlin-scan 1") && page.contains("\\-\\-since"), "{page}");
         assert!(manual(&["credential".into(), "set".into()]).unwrap().contains("\\-\\-token\\-stdin"));
+        let page = manual(&["prices".into(), "send".into()]).unwrap();
+        assert!(page.contains(".TH dunlin-prices-send 1") && page.contains("\\-\\-no\\-wait"), "{page}");
         assert!(manual(&["scan".into(), "x".into()]).unwrap_err().to_string().contains("dunlin-scan x"));
     }
 }

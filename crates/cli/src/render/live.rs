@@ -50,7 +50,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-impl Watcher for Progress<'_> {
+impl Watcher<ScanView> for Progress<'_> {
     fn changed(&mut self, scan: &ScanView) {
         match &mut self.kind {
             Kind::Picture(picture) => picture.draw(scan),
@@ -149,7 +149,7 @@ fn headline(scan: &ScanView) -> String {
     format!("{} {}{what}", clean(&scan.repository), clean(&scan.status))
 }
 
-fn template(template: &str) -> ProgressStyle {
+pub(super) fn template(template: &str) -> ProgressStyle {
     // The templates are fixed; the default spinner serves if one of them were wrong.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

@@ -4,6 +4,7 @@ pub mod findings;
 pub mod list;
 pub mod live;
 pub mod plain;
+pub mod prices;
 pub mod scan;
 
 #[cfg(test)]
@@ -48,12 +49,12 @@ impl Style {
         };
         self.paint(code, text)
     }
-    /// A state of a scan.
+    /// A state of a scan or of a batch of prices.
     pub fn state(self, status: &str) -> String {
         match status {
-            "complete" => self.green(status),
-            "partial" | "cancelled" => self.yellow(status),
-            "failed" => self.red(status),
+            "complete" | "published" => self.green(status),
+            "partial" | "cancelled" | "duplicate" | "replaced" | "withdrawn" => self.yellow(status),
+            "failed" | "rejected" => self.red(status),
             other => self.bold(&crate::text::clean(other)),
         }
     }

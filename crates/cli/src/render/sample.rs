@@ -2,9 +2,13 @@
 
 use dunlin_contracts::{
     api::{FindingView, JobView, ScanView},
+    prices::PriceBatchView,
     steps::Summary,
 };
-use dunlin_core::finding::{Confidence, Severity};
+use dunlin_core::{
+    finding::{Confidence, Severity},
+    prices::{BatchKind, BatchState},
+};
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -88,5 +92,38 @@ pub fn finding(severity: Severity, path: &str, line: u32, rule: &str, message: &
         fingerprint: "f".into(),
         state: "open".into(),
         new: false,
+    }
+}
+
+pub fn batch(status: BatchState) -> PriceBatchView {
+    let published = status == BatchState::Published;
+    let day = |text: &str| text.parse().ok().filter(|_| published);
+    PriceBatchView {
+        id: Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0004),
+        kind: BatchKind::Prices,
+        status,
+        name: Some("Q4".into()),
+        sent_by: Some("ann".into()),
+        key: None,
+        bytes: Some(30_000),
+        sha256: None,
+        received_at: datetime!(2026-11-20 10:00 UTC),
+        ended_at: status.is_end().then_some(datetime!(2026-11-20 10:00:03.4 UTC)),
+        withdrawn_at: None,
+        withdrawn_by: None,
+        rows_read: 0,
+        ranges: 0,
+        ranges_read: 0,
+        rows: published.then_some(1200),
+        first_day: day("2026-01-01"),
+        last_day: day("2026-01-31"),
+        bad_rows: 0,
+        reasons: Default::default(),
+        first_bad_rows: Vec::new(),
+        report_url: None,
+        replaces: None,
+        replaced_by: None,
+        same_as: None,
+        error: None,
     }
 }

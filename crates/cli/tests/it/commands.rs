@@ -89,6 +89,11 @@ fn wrong_arguments_are_errors_and_help_is_not() {
         &["show", "not-an-id"],
         &["frobnicate"],
         &["scans", "--limit", "0"],
+        &["prices", "send", "a.csv"],
+        &["prices", "send", "a.csv", "--kind", "oranges"],
+        &["prices", "send", "a.csv", "--kind", "ports", "--no-wait", "--timeout", "1m"],
+        &["prices", "list", "--status", "accepted"],
+        &["prices", "rates", "CNSGH", "NLRTM", "--from", "2026-02-30", "--to", "2026-03-01"],
     ] {
         let run = world.run(wrong);
         assert_eq!((run.code, run.out.as_str()), (3, ""), "{wrong:?}");
@@ -97,7 +102,7 @@ fn wrong_arguments_are_errors_and_help_is_not() {
     let help = world.run(&["--help"]);
     assert_eq!(help.code, 0);
     assert!(help.out.contains("Examples:") && help.out.contains("Exit codes:"), "{}", help.out);
-    for command in ["login", "logout", "scan", "scans", "show", "cancel", "credential", "webhook"] {
+    for command in ["login", "logout", "scan", "scans", "show", "cancel", "credential", "prices", "webhook"] {
         assert!(help.out.contains(&format!("\n  {command}")), "{command} is not in the help");
         assert_eq!(world.run(&[command, "--help"]).code, 0);
     }

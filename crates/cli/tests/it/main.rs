@@ -6,6 +6,7 @@ mod commands;
 #[cfg(unix)]
 mod engines;
 mod mock;
+mod prices;
 mod results;
 mod scan;
 mod sign_in;

@@ -7,6 +7,7 @@ use dunlin_contracts::{
     steps::Summary,
 };
 use dunlin_core::finding::{Confidence, Severity};
+use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
     fs,
@@ -287,9 +288,18 @@ fn store(script: &mut Script, request: &Request) -> Answer {
         return script.storage.remove(0);
     }
     match request.method.as_str() {
-        "PUT" => Answer::empty(200),
+        "PUT" => {
+            let mut answer = Answer::empty(200);
+            answer.headers.push(("etag", etag(&request.body)));
+            answer
+        }
         _ => Answer::typed(200, "application/octet-stream", script.report),
     }
+}
+
+/// The header of the answer to whoever has sent this body.
+pub fn etag(body: &[u8]) -> String {
+    format!("\"{}\"", hex::encode(&Sha256::digest(body)[..16]))
 }
 
 fn play(script: &mut Script, request: &Request, own_url: &str, storage_url: &str) -> Answer {

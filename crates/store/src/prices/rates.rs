@@ -158,3 +158,78 @@ fn union(batches: &[i32]) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_testkit::TestDatabase;
+    use time::macros::date;
+
+    /// 50 batches of 2,000 rows, every fifth of them published and every tenth of those within the days that are asked for.
+    async fn many() -> TestDatabase {
+        let db = TestDatabase::new().await;
+        db.client()
+            .await
+            .batch_execute(
+                "insert into tenants (tenant) values ('acme');
+                 insert into regions (tenant, slug, name) values ('acme', 'world', 'World');
+                 insert into ports (tenant, code, name, region)
+                     select 'acme', lpad(n::text, 5, 'P'), 'Port', 'world' from generate_series(1, 40) n;
+                 insert into price_batches (id, tenant, kind, state, key, etag, bytes, trace_id, received_at)
+                     select md5(n::text)::uuid, 'acme', 'prices', 'loading', 'k', 'e', 1, 't', now() from generate_series(1, 50) n;
+                 do $$ begin
+                     for n in 1..50 loop
+                         perform price_table_make(n);
+                         execute format(
+                             'insert into price_rows_%s
+                              select %s, 1 + g %% 40, 1 + g / 40 %% 40, date ''2026-01-01'' + 30 * (%s / 10), g, g
+                              from generate_series(1, 2000) g', n, n, n);
+                         perform price_table_index(n);
+                         perform price_table_attach(n);
+                     end loop;
+                 end $$;
+                 update price_batches set ended_at = now(), rows = 2000, state = case when number % 5 = 0 then 'published' else 'failed' end,
+                     first_day = date '2026-01-01' + 30 * (number / 10), last_day = date '2026-01-01' + 30 * (number / 10);
+                 insert into price_revisions values ('acme', 10);",
+            )
+            .await
+            .unwrap();
+        // Outside of a transaction, as the server does it by itself.
+        db.client().await.batch_execute("vacuum analyze prices").await.unwrap();
+        db
+    }
+
+    #[tokio::test]
+    async fn only_tables_of_published_batches_with_those_days_are_read_and_only_by_their_index() {
+        let db = many().await;
+        let client = db.client().await;
+        let (from, to) = (date!(2026 - 01 - 31), date!(2026 - 03 - 02));
+        let params: [(&(dyn ToSql + Sync), Type); 3] = [(&"acme", Type::TEXT), (&from, Type::DATE), (&to, Type::DATE)];
+        let batches: Vec<i32> = client.query_typed(BATCHES, &params).await.unwrap()[0].get(1);
+        assert_eq!(batches, [10, 15, 20, 25]);
+        let (some, all): (Vec<i32>, Vec<i32>) = (vec![3], (1..=40).collect());
+        for ports in [&some, &all] {
+            let params: [(&(dyn ToSql + Sync), Type); 4] =
+                [(ports, Type::INT4_ARRAY), (&some, Type::INT4_ARRAY), (&from, Type::DATE), (&to, Type::DATE)];
+            let sql = format!("explain (analyze, timing off) {}", averages_sql(&batches));
+            let plan = client.query_typed(&sql, &params).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+            let scans: Vec<&String> = plan.iter().filter(|line| line.contains(" on ")).collect();
+            assert_eq!(scans.len(), 4, "{plan:#?}");
+            for (scan, batch) in scans.iter().zip(&batches) {
+                assert!(scan.contains(&format!("Index Only Scan using price_rows_{batch}_key")), "{plan:#?}");
+            }
+            assert!(plan.iter().all(|line| !line.contains("Heap Fetches") || line.contains(": 0")), "{plan:#?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn thousands_of_batches_are_one_question() {
+        let db = many().await;
+        let batches: Vec<i32> = (1..=50).cycle().take(4000).collect();
+        let (ports, day) = (vec![3], date!(2026 - 01 - 31));
+        let params: [(&(dyn ToSql + Sync), Type); 4] =
+            [(&ports, Type::INT4_ARRAY), (&ports, Type::INT4_ARRAY), (&day, Type::DATE), (&day, Type::DATE)];
+        db.client().await.query_typed(&averages_sql(&batches), &params).await.unwrap();
+    }
+}

@@ -6,6 +6,8 @@ use dunlin_testkit::{TestDatabase, fixtures};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};
 
+mod prices;
+
 struct Bench {
     context: Context,
     objects: Arc<MemoryObjects>,
@@ -31,6 +33,13 @@ fn event(path: &str, query: &str, tenant: &str) -> Value {
         query.split('&').filter_map(|kv| kv.split_once('=')).map(|(k, v)| (k.to_owned(), json!(v))).collect();
     event["queryStringParameters"] = Value::Object(pairs);
     event["requestContext"]["authorizer"]["jwt"]["claims"]["custom:tenant"] = json!(tenant);
+    event
+}
+
+/// The same, with another method.
+fn event_with(method: &str, path: &str, tenant: &str) -> Value {
+    let mut event = event(path, "", tenant);
+    event["requestContext"]["http"]["method"] = json!(method);
     event
 }
 
@@ -91,18 +100,23 @@ async fn reading_twice_changes_nothing() {
 async fn another_organisations_ids_do_not_exist() {
     let bench = bench().await;
     let scan = registered(&bench).await;
+    let batch = prices::registered(&bench).await;
     let mut tried = 0;
     for route in ROUTES.iter().filter(|r| r.function == "api" && r.token && r.path.contains("{id}")) {
-        let id =
-            if route.path.contains("repositories") { scan.repository_id.to_string() } else { scan.scan_id.to_string() };
+        let id = match route.path.split('/').nth(2) {
+            Some("repositories") => scan.repository_id.to_string(),
+            Some("price-batches") => batch.batch_id.to_string(),
+            _ => scan.scan_id.to_string(),
+        };
         let path = route.path.replace("{id}", &id);
-        assert_eq!(ask(&bench, &path, "", "other").await.0, 404, "{path} for another organisation");
-        assert_ne!(ask(&bench, &path, "", "demo").await.0, 404, "{path} for its own");
-        assert_eq!(ask(&bench, &route.path.replace("{id}", "7"), "", "demo").await.0, 404, "{path} with a bad id");
+        let status = async |path: &str, tenant: &str| send(&bench, &event_with(route.method, path, tenant)).await.0;
+        assert_eq!(status(&path, "other").await, 404, "{path} for another organisation");
+        assert_ne!(status(&path, "demo").await, 404, "{path} for its own");
+        assert_eq!(status(&route.path.replace("{id}", "7"), "demo").await, 404, "{path} with a bad id");
         tried += 1;
     }
-    assert_eq!(tried, 4);
-    for path in ["/v1/scans", "/v1/repositories"] {
+    assert_eq!(tried, 6);
+    for path in ["/v1/scans", "/v1/repositories", "/v1/price-batches"] {
         assert_eq!(ask(&bench, path, "", "other").await.1["items"], json!([]), "{path}");
         assert_eq!(ask(&bench, path, "", "demo").await.1["items"].as_array().unwrap().len(), 1, "{path}");
     }
@@ -114,7 +128,7 @@ async fn every_route_of_the_table_is_served_and_asks_for_a_token() {
     let id = fixtures::scan("demo", 1).scan_id.to_string();
     for route in ROUTES.iter().filter(|r| r.function == "api") {
         let path = route.path.replace("{id}", &id);
-        let mut event = event(&path, "", "demo");
+        let mut event = event_with(route.method, &path, "demo");
         let (_, body, _) = send(&bench, &event).await;
         assert_ne!(body["detail"], "there is no such route", "{path}");
         event["requestContext"].as_object_mut().unwrap().remove("authorizer");

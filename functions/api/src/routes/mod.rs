@@ -1,6 +1,8 @@
 //! One file per resource.
 
 pub mod findings;
+pub mod prices;
+pub mod rates;
 pub mod report;
 pub mod repositories;
 pub mod scans;
@@ -12,15 +14,16 @@ use dunlin_contracts::{problem::Problem, steps::ScanMessage};
 use dunlin_core::{ScanId, keys};
 use dunlin_runtime::http::Caller;
 use dunlin_store::{Store, StoreError};
+use serde::de::DeserializeOwned;
 use std::{error::Error, future::Future};
 
-/// Runs `read` on a connection of its own and closes it, whatever came of it: an open connection keeps the database awake.
-pub async fn with_store<T, F>(context: &Context, read: F) -> Result<T, Problem>
+/// Runs `work` on a connection of its own and closes it, whatever came of it: an open connection keeps the database awake.
+pub async fn with_store<T, F>(context: &Context, work: F) -> Result<T, Problem>
 where
-    F: AsyncFnOnce(&Store) -> Result<T, StoreError>,
+    F: AsyncFnOnce(&mut Store) -> Result<T, StoreError>,
 {
-    let store = Store::connect(&context.database).await.map_err(|e| store_failed(&e))?;
-    let result = read(&store).await;
+    let mut store = Store::connect(&context.database).await.map_err(|e| store_failed(&e))?;
+    let result = work(&mut store).await;
     store.close().await;
     result.map_err(|e| store_failed(&e))
 }
@@ -50,8 +53,12 @@ pub fn scan_id(text: &str) -> Result<ScanId, Problem> {
 
 /// What intake wrote down. A scan that the database does not know yet is known here.
 pub async fn accepted(context: &Context, caller: &Caller, scan: ScanId) -> Result<Option<ScanMessage>, Problem> {
-    let key = keys::accepted(&caller.tenant, scan);
-    let Some(bytes) = context.objects.get(&key).await.map_err(|e| storage_failed(&e))? else { return Ok(None) };
+    read_json(context, &keys::accepted(&caller.tenant, scan)).await
+}
+
+/// What somebody of ours wrote.
+async fn read_json<T: DeserializeOwned>(context: &Context, key: &str) -> Result<Option<T>, Problem> {
+    let Some(bytes) = context.objects.get(key).await.map_err(|e| storage_failed(&e))? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
         tracing::error!(%error, object.key = key, "what was accepted cannot be read");
         Problem::internal()
