@@ -6,9 +6,7 @@
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, files, number, object_key, read, repository};
-use dunlin_core::{
-    BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId, job::Size, keys, prices::BatchKind,
-};
+use dunlin_core::{BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId, job::Size, keys, prices::BatchKind};
 use hcl::expr::Expression;
 use std::{
     collections::{BTreeMap, BTreeSet},
