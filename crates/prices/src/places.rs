@@ -70,7 +70,7 @@ impl PlaceOutput {
     /// Takes in a row, or names what is wrong with it; `wrong` when something was named already.
     pub(crate) fn row(&mut self, kind: BatchKind, line: u64, values: &[Value<'_>; COLUMNS], wrong: bool) {
         let [first, second, third] = values;
-        let checks: [fn(&str) -> Result<(), Reason>; COLUMNS] = match kind {
+        let checks: [Check; COLUMNS] = match kind {
             BatchKind::Ports => [code, value::name, value::slug],
             _ => [value::slug, value::name, parent],
         };
@@ -103,7 +103,9 @@ impl PlaceOutput {
     }
 }
 
-fn checked(text: &[u8], check: fn(&str) -> Result<(), Reason>) -> Result<String, Reason> {
+type Check = fn(&str) -> Result<(), Reason>;
+
+fn checked(text: &[u8], check: Check) -> Result<String, Reason> {
     let text = str::from_utf8(text).map_err(|_| Reason::Encoding)?;
     check(text).map(|()| text.to_owned())
 }

@@ -1,4 +1,5 @@
 //! Rows of CSV, good and bad.
+#![expect(clippy::unwrap_used, reason = "files are made here")]
 
 mod common;
 

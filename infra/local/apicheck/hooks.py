@@ -31,6 +31,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if isinstance(case.body, dict):
         if "target" in case.body and isinstance(case.body["target"], dict):
             _scan(case.body)
+        elif "kind" in case.body and "bytes" in case.body:
+            _price_batch(case.body)
         elif set(case.body) == {"url"}:
             case.body["url"] = _url(case.body["url"])
 
@@ -50,6 +52,13 @@ def _scan(body: dict[str, Any]) -> None:
             target[name] = "b" + re.sub(r"[^A-Za-z0-9]", "", target[name])[:200]
     if body.get("engines"):
         body["engines"] = ["ruff", "shellcheck"][: len(body["engines"])]
+
+
+def _price_batch(body: dict[str, Any]) -> None:
+    """A file of one piece, which nobody sends; and only prices are replaced."""
+    body["bytes"] = int(body["bytes"]) % (1 << 20) + 1
+    if body["kind"] != "prices":
+        body.pop("replaces", None)
 
 
 def _url(text: Any) -> str:

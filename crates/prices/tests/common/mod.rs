@@ -1,5 +1,5 @@
 //! Files in, rows and faults out, however they are cut.
-#![expect(dead_code, reason = "every test uses a part of it")]
+#![expect(dead_code, clippy::unwrap_used, reason = "every test uses a part of it; files are made here")]
 
 use dunlin_core::prices::{BadRow, BatchKind, Compression, Faults, Layout, Range};
 use dunlin_prices::{COPY_ROW_BYTES, Inspection, Inspector, Output, PortTable, PriceReader};
