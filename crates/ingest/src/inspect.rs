@@ -1,8 +1,11 @@
-use crate::{Error, check, file::Chunks};
+use crate::{
+    Error, check,
+    file::{Chunks, Pieces, blocking, not_had},
+};
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::{InspectorOutput, PriceBatchAsked, PriceBatchMessage, RangeItem};
 use dunlin_core::{job::Compute, keys, prices::BatchState};
-use dunlin_prices::{Inspection, Inspector};
+use dunlin_prices::{Inspection, Inspector, inspect_parquet};
 use dunlin_store::{DatabaseConfig, Inspected, Store};
 use std::sync::Arc;
 
@@ -63,7 +66,13 @@ async fn look(objects: &Arc<dyn ObjectStore>, batch: &PriceBatchMessage) -> Resu
         inspector.push(chunk);
     }
     let inspection = inspector.finish();
-    Ok(inspection)
+    if !inspection.needs_footer() {
+        return Ok(inspection);
+    }
+    // What is in a Parquet file stands at its end.
+    let (pieces, kind) = (Pieces::of(objects, batch), batch.kind);
+    let (layout, ranges) = blocking(move || inspect_parquet(kind, &pieces)).await?.map_err(not_had)?;
+    Ok(Inspection { sha256: inspection.sha256, layout, ranges })
 }
 
 async fn note(store: &mut Store, batch: &PriceBatchMessage, inspection: &Inspection) -> Result<InspectorOutput, Error> {

@@ -1,9 +1,15 @@
-use crate::{Error, check, faults::FaultFile, file::Chunks};
+use crate::{
+    Error, check,
+    faults::FaultFile,
+    file::{Chunks, Pieces, blocking, not_had},
+};
 use bytes::Bytes;
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::{LoaderOutput, PriceBatchMessage};
 use dunlin_core::prices::{BatchKind, Format};
-use dunlin_prices::{COPY_HEADER, COPY_TRAILER, Output, PlaceOutput, PlaceReader, PortTable, PriceReader};
+use dunlin_prices::{
+    COPY_HEADER, COPY_TRAILER, Output, ParquetReader, PlaceOutput, PlaceReader, PortTable, PriceReader,
+};
 use dunlin_store::{DatabaseConfig, Finished, LoadStart, PortRow, RangeLoad, RangeRow, RegionRow, Store};
 use std::sync::Arc;
 
@@ -89,7 +95,21 @@ async fn load_prices(
     let mut way = Way { load, faults: FaultFile::default(), begun: false };
     let mut out = Output::new();
     if row.layout.format == Format::Parquet {
-        return Err(Error::FileUnusable("parquet".to_owned()));
+        let (ports, number) = (Arc::new(ports), row.number);
+        let mut reader = open_parquet(objects, batch, row).await?;
+        loop {
+            let ports = ports.clone();
+            let more;
+            (reader, out, more) = blocking(move || {
+                let more = reader.prices(number, &ports, &mut out);
+                (reader, out, more)
+            })
+            .await?;
+            way.send(&mut out).await?;
+            if !more.map_err(not_had)? {
+                break;
+            }
+        }
     } else {
         let mut reader = PriceReader::new(&row.layout, &row.range, row.number, &ports);
         let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
@@ -113,6 +133,16 @@ async fn load_prices(
     Ok(told(finished, row.range.range, out.rows, out.faults.rows))
 }
 
+/// Parquet is read piece by piece, on a thread that may wait for each.
+async fn open_parquet(
+    objects: &Arc<dyn ObjectStore>,
+    batch: &PriceBatchMessage,
+    row: &RangeRow,
+) -> Result<ParquetReader<Pieces>, Error> {
+    let (pieces, kind, range) = (Pieces::of(objects, batch), row.kind, row.range);
+    blocking(move || ParquetReader::open(kind, pieces, &range)).await?.map_err(not_had)
+}
+
 async fn load_places(
     objects: &Arc<dyn ObjectStore>,
     mut load: RangeLoad<'_>,
@@ -121,17 +151,33 @@ async fn load_places(
 ) -> Result<LoaderOutput, Error> {
     let mut list = FaultFile::default();
     let mut out = PlaceOutput::new();
-    let mut reader = PlaceReader::new(row.kind, &row.layout, &row.range);
-    let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
-    while let Some(mut chunk) = chunks.next().await? {
-        while !chunk.is_empty() {
-            let taken = reader.feed(chunk, &mut out);
-            chunk = chunk.get(taken..).unwrap_or_default();
+    if row.layout.format == Format::Parquet {
+        let mut reader = open_parquet(objects, batch, row).await?;
+        loop {
+            let more;
+            (reader, out, more) = blocking(move || {
+                let more = reader.places(&mut out);
+                (reader, out, more)
+            })
+            .await?;
             keep(&mut load, &mut list, &mut out).await?;
+            if !more.map_err(not_had)? {
+                break;
+            }
         }
+    } else {
+        let mut reader = PlaceReader::new(row.kind, &row.layout, &row.range);
+        let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
+        while let Some(mut chunk) = chunks.next().await? {
+            while !chunk.is_empty() {
+                let taken = reader.feed(chunk, &mut out);
+                chunk = chunk.get(taken..).unwrap_or_default();
+                keep(&mut load, &mut list, &mut out).await?;
+            }
+        }
+        reader.finish(&mut out);
+        keep(&mut load, &mut list, &mut out).await?;
     }
-    reader.finish(&mut out);
-    keep(&mut load, &mut list, &mut out).await?;
     list.store(&**objects, batch, row.range.range).await?;
     let finished = load.finish(out.rows, &out.faults, None).await?;
     Ok(told(finished, row.range.range, out.rows, out.faults.rows))

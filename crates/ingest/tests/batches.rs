@@ -133,3 +133,22 @@ async fn storage_that_stops_in_the_middle_leaves_nothing_and_is_tried_again() {
     assert_eq!(world.load(&batch, 0).await.unwrap().rows, 1000);
     assert_eq!(world.finish(&batch).await.unwrap().rows, 1000);
 }
+
+#[tokio::test]
+async fn parquet_goes_the_same_way() {
+    let world = World::with_ports().await;
+    let file = support::parquet(&[("AAAAA", "BBBBB", "2026-01-01", 125), ("BBBBB", "CCCCC", "2026-01-02", 7)]);
+    let batch = world.put(BatchKind::Prices, "a.parquet", &file).await;
+    let published = world.run(&batch).await.unwrap();
+    assert_eq!((published.state, published.rows), (BatchState::Published, 2));
+    let client = world.database.client().await;
+    let prices = client.query("select price from prices order by line", &[]).await.unwrap();
+    assert_eq!(prices.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [12_500, 700]);
+
+    let bad = support::parquet(&[("AAAAA", "BBBBB", "2026-01-01", 125), ("XXXXX", "CCCCC", "2026-01-02", 0)]);
+    let batch = world.put(BatchKind::Prices, "b.parquet", &bad).await;
+    let rejected = world.run(&batch).await.unwrap();
+    assert_eq!((rejected.state, rejected.bad_rows), (BatchState::Rejected, 1));
+    let cut = world.put(BatchKind::Prices, "c.parquet", &file[..file.len() - 20]).await;
+    assert_eq!(world.run(&cut).await.unwrap().state, BatchState::Rejected);
+}

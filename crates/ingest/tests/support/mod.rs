@@ -9,6 +9,11 @@ use dunlin_core::{BatchId, TenantId, prices::BatchKind};
 use dunlin_ingest::Error;
 use dunlin_store::{DatabaseConfig, Store};
 use dunlin_testkit::TestDatabase;
+use parquet::{
+    data_type::{ByteArray, ByteArrayType, Int64Type},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -79,4 +84,30 @@ impl World {
         }
         self.finish(batch).await
     }
+}
+
+/// A file of prices as another program writes it: prices are whole numbers.
+pub fn parquet(rows: &[(&str, &str, &str, i64)]) -> Vec<u8> {
+    let schema =
+        "message m { required binary orig_code (utf8); required binary dest_code (utf8); required binary day (utf8);
+                  required int64 price; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let texts: [Vec<ByteArray>; 3] = [
+        rows.iter().map(|row| row.0.into()).collect(),
+        rows.iter().map(|row| row.1.into()).collect(),
+        rows.iter().map(|row| row.2.into()).collect(),
+    ];
+    for text in texts {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&text, None, None).unwrap();
+        column.close().unwrap();
+    }
+    let prices: Vec<i64> = rows.iter().map(|row| row.3).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&prices, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.into_inner().unwrap()
 }
