@@ -154,6 +154,18 @@ begin
     end if;
 end $$;
 
+-- Before the only range of a batch is copied, in the same transaction: then its rows can be written as if they had been there for ever, and
+-- the index alone answers from the first question on. Nothing is lost: what is not marked as loaded was never committed.
+create function price_table_empty(of_batch integer) returns void language plpgsql security definer as $$
+begin
+    perform from price_batches b where b.number = of_batch and b.kind = 'prices' and b.state = 'loading'
+        and not exists (select from price_batch_ranges r where r.batch = b.id and (r.loaded or r.range > 0));
+    if not found then
+        raise exception 'batch % has more than one range, or rows', of_batch;
+    end if;
+    execute format('truncate only %I', 'price_rows_' || of_batch);
+end $$;
+
 -- Fails with 23505 on the index of that name when a row is there twice. A second call waits for the first, and finds it done.
 create function price_table_index(of_batch integer) returns void language plpgsql security definer
     set maintenance_work_mem = '256MB' set lock_timeout = '10min' as $$

@@ -153,7 +153,12 @@ async fn nobody_but_the_owner_writes_the_history_of_migrations() {
     assert!(may("refinery_schema_history", "select").await);
     for what in ["insert", "update", "delete"] {
         assert!(!may("refinery_schema_history", what).await, "{what}");
+        assert!(!may("prices", what).await, "{what}");
     }
+    assert!(may("ports", "update").await && !may("ports", "delete").await);
+    let calls = "select has_function_privilege($1, 'price_table_make(integer)', 'execute')";
+    assert!(client.query_one(calls, &[&role]).await.unwrap().get::<_, bool>(0));
+    assert!(!client.query_one(calls, &[&"pg_monitor"]).await.unwrap().get::<_, bool>(0));
     client.batch_execute(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
 }
 

@@ -1,5 +1,7 @@
 //! Connections that die at each step: all or nothing, and the next try goes well.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod prices;
 
 use dunlin_contracts::prices::PriceBatchMessage;

@@ -1,5 +1,7 @@
 //! Batches of ports and regions.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod prices;
 
 use dunlin_contracts::prices::PriceBatchMessage;

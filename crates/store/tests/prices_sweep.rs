@@ -1,5 +1,7 @@
 //! What is left of batches that ended, and what the application may do.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod prices;
 
 use dunlin_core::prices::{BatchState, Faults};

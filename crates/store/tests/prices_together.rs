@@ -1,5 +1,7 @@
 //! Publications, loaders and readers beside each other.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod prices;
 
 use dunlin_core::prices::{BatchState, Faults};
@@ -166,6 +168,77 @@ async fn ranges_of_one_batch_are_loaded_beside_each_other() {
     assert_eq!(done.unwrap(), Finished::Loaded);
     assert_eq!(first.finish(3, &Faults::default(), days(&three(1))).await.unwrap(), Finished::Loaded);
     assert_eq!(finish(&mut a, &batch).await.rows, 6);
+}
+
+#[tokio::test]
+async fn a_loader_waits_for_the_server_to_take_what_it_has_sent() {
+    let kit = Kit::new().await;
+    let batch = kit.prices(1);
+    let mut store = kit.db.store().await;
+    kit.ready(&mut store, &batch, 1).await;
+    // A server that is busy with the first row until it is told to go on.
+    kit.sql(
+        "create function busy() returns trigger language plpgsql as $$ begin
+             perform pg_advisory_xact_lock_shared(7); return new;
+         end $$;
+         create trigger busy before insert on price_rows_1 for each row when (new.line = 2) execute function busy()",
+    )
+    .await;
+    let (busy, looker) = (kit.db.client().await, kit.db.client().await);
+    busy.batch_execute("select pg_advisory_lock(7)").await.unwrap();
+    let (ports, range) = (kit.ports(&store).await, store.range(&batch, 0).await.unwrap().unwrap());
+    let rows: Vec<_> = (0..200_000).map(|price| ("NOOSL", "CNSHA", DAY, price)).collect();
+    let bytes = copy(range.number, 2, &rows, &ports);
+    let mut load = begin(store.load_range(&batch, &range).await.unwrap());
+    let sent = std::cell::Cell::new(0);
+    let sending = async {
+        for piece in bytes.chunks(64 * 1024) {
+            load.send(bytes.slice_ref(piece)).await.unwrap();
+            sent.set(sent.get() + piece.len());
+        }
+        load.finish(200_000, &Faults::default(), days(&rows[..1])).await.unwrap()
+    };
+    let mut sending = std::pin::pin!(sending);
+    tokio::select! {
+        _ = &mut sending => panic!("the server was busy"),
+        () = until(&looker, SOMEBODY_WAITS) => {}
+    }
+    // As long as anything moves.
+    let mut before = usize::MAX;
+    while sent.get() != before {
+        before = sent.get();
+        assert!(timeout(Duration::from_millis(200), &mut sending).await.is_err());
+    }
+    assert!(before < 2 * 1024 * 1024, "{before} of {} bytes were sent", bytes.len());
+    busy.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
+    assert_eq!(sending.await, Finished::Loaded);
+}
+
+#[tokio::test]
+async fn rows_of_a_batch_of_one_range_are_answered_by_the_index_alone_from_the_first_question_on() {
+    let kit = Kit::new().await;
+    kit.publish(&kit.prices(1), &three(1000)).await;
+    let mut store = kit.db.store().await;
+    let batch = kit.prices(2);
+    kit.ready(&mut store, &batch, 2).await;
+    kit.load(&mut store, &batch, 0, &three(1000)).await;
+    kit.load(&mut store, &batch, 1, &three(2000)).await;
+    finish(&mut store, &batch).await;
+    assert!(
+        kit.one::<bool>(
+            "select relallvisible = relpages and relpages > 0 from pg_class where relname = 'price_rows_1'"
+        )
+        .await
+    );
+    // A table that other ranges are in is never emptied.
+    let third = kit.prices(3);
+    kit.ready(&mut store, &third, 2).await;
+    kit.load(&mut store, &third, 0, &three(1000)).await;
+    for number in [1, 2, 3] {
+        let error = kit.db.client().await.execute("select price_table_empty($1)", &[&number]).await.unwrap_err();
+        assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::RAISE_EXCEPTION), "{error:?}");
+    }
+    assert_eq!(kit.one::<i64>("select count(*) from price_rows_2").await, 6);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn send(args: Send, api: &Api, terminal: &Terminal) -> anyhow::Result<Outc
     let request = PriceBatchRequest {
         kind: args.kind.into(),
         bytes: source.bytes(),
-        name: Some(args.name.clone().unwrap_or_else(|| file_name(&args.file))),
+        name: args.name.clone().or_else(|| file_name(&args.file)),
         replaces: args.replaces,
     };
     let upload = Upload::begin(api, http::transfer_client()?, &request).await?;
@@ -67,9 +67,9 @@ async fn send(args: Send, api: &Api, terminal: &Terminal) -> anyhow::Result<Outc
 }
 
 /// What people call the batch when its sender gives it no name.
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name.chars().filter(|c| !c.is_control()).take(200).collect()
+fn file_name(path: &Path) -> Option<String> {
+    let name: String = path.file_name()?.to_string_lossy().chars().filter(|c| !c.is_control()).take(200).collect();
+    (!name.is_empty()).then_some(name)
 }
 
 async fn show(args: Show, api: &Api, terminal: &Terminal) -> anyhow::Result<Outcome> {

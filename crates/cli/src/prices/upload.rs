@@ -129,10 +129,8 @@ impl<'a> Upload<'a> {
                 }
                 Err(error) => error,
             };
-            // A large file may take longer than an address is good for.
-            let expired = transfer::status_of(&failure) == Some(StatusCode::FORBIDDEN);
             match PAUSES.get(attempt) {
-                Some(_) if expired => self.renew(index, &part.url).await?,
+                Some(_) if has_expired(&failure) => self.renew(index, &part.url).await?,
                 Some(pause) if failure.is_transient() => tokio::time::sleep(*pause).await,
                 _ => return Err(anyhow::Error::new(failure).context("the file could not be sent")),
             }
@@ -171,5 +169,37 @@ impl<'a> Upload<'a> {
             let etag = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok());
             etag.unwrap_or_default().to_owned()
         }))
+    }
+}
+
+/// A large file may take longer than its addresses are good for. S3 says 403 of an address whose time is over, and 400 of one whose
+/// signer's time is (Amazon S3 API reference, "Error responses").
+fn has_expired(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unknown { status, excerpt, .. } => {
+            *status == StatusCode::FORBIDDEN || excerpt.contains("ExpiredToken")
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_somebody_writes_to_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "one").unwrap();
+        let source = Source::open(&path).unwrap();
+        assert!(source.bytes() == 3 && source.still_the_same());
+        // As long as before, and a second later.
+        fs::write(&path, "two").unwrap();
+        let later = source.seen.modified().unwrap() + std::time::Duration::from_secs(1);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        assert!(!source.still_the_same());
+        fs::remove_file(&path).unwrap();
+        assert!(!source.still_the_same());
     }
 }

@@ -157,17 +157,18 @@ fn a_large_file_is_sent_in_parts_and_put_together_in_their_order() {
 #[test]
 fn what_is_lost_on_the_way_is_sent_again_and_an_old_address_is_renewed() {
     let world = world(|world| {
-        vec![accepted(world, 1000, "old"), accepted(world, 1000, "new"), look(&batch(BatchState::Published))]
+        let places = ["old", "new", "newer"].map(|place| accepted(world, 1000, place));
+        places.into_iter().chain([look(&batch(BatchState::Published))]).collect()
     });
-    world.script(|script| {
-        script.storage = vec![storage_says(503, "SlowDown"), storage_says(403, "AccessDenied"), Answer::hang_up()]
-    });
+    let says = [storage_says(503, "SlowDown"), storage_says(403, "AccessDenied"), storage_says(400, "ExpiredToken")];
+    world.script(|script| script.storage = says.into());
     let run = send(&world, &["--no-progress"]);
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     let sent: Vec<_> = world.storage.requests().iter().map(|put| put.path[..4].to_owned()).collect();
     assert_eq!(sent, ["/old", "/old", "/new", "/new"]);
+    assert!(world.storage.requests()[3].path.starts_with("/newer/"));
     let keys: Vec<_> = world.api.requests_of(CREATE).iter().map(|r| r.headers["idempotency-key"].clone()).collect();
-    assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "the same key is the same batch");
+    assert_eq!(keys, [&*keys[0]; 3], "the same key is the same batch");
 }
 
 #[test]

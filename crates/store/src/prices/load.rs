@@ -59,6 +59,8 @@ pub struct RangeLoad<'a> {
     batch: &'a PriceBatchMessage,
     number: i32,
     range: i32,
+    /// The batch has no other range.
+    only: bool,
     /// Rows of places that were written.
     places: u64,
 }
@@ -102,8 +104,9 @@ impl Store {
         let range = signed32(range.range.range);
         let row = tx
             .query_opt(
-                "select loaded, rows, bad_rows from price_batch_ranges where tenant = $1 and batch = $2 and range = $3
-                 for no key update",
+                "select loaded, rows, bad_rows, range = 0 and not exists (
+                     select from price_batch_ranges other where other.batch = r.batch and other.range > 0
+                 ) from price_batch_ranges r where tenant = $1 and batch = $2 and range = $3 for no key update",
                 &[&batch.tenant.as_str(), &batch.batch_id.as_uuid(), &range],
             )
             .await?
@@ -118,7 +121,7 @@ impl Store {
         if now.state.is_end() {
             return Ok(LoadStart::Ended(now.state));
         }
-        Ok(LoadStart::Ready(RangeLoad { sink: None, tx, batch, number, range, places: 0 }))
+        Ok(LoadStart::Ready(RangeLoad { sink: None, tx, batch, number, range, only: row.get(3), places: 0 }))
     }
 }
 
@@ -148,14 +151,23 @@ impl RangeLoad<'_> {
     /// server has taken what came before, so that no more than two of these are ever in memory.
     pub async fn send(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         if self.sink.is_none() {
-            let sql =
-                format!("copy price_rows_{} (batch, orig, dest, day, price, line) from stdin binary", self.number);
-            self.sink = Some(Box::pin(self.tx.copy_in(&sql).await?));
+            self.sink = Some(self.open().await?);
         }
         if let Some(sink) = &mut self.sink {
             sink.send(bytes).await?;
         }
         Ok(())
+    }
+
+    async fn open(&self) -> Result<Pin<Box<CopyInSink<Bytes>>>, StoreError> {
+        let number = self.number;
+        let mut options = "format binary";
+        if self.only {
+            self.tx.execute("select price_table_empty($1)", &[&number]).await?;
+            options = "format binary, freeze";
+        }
+        let sql = format!("copy price_rows_{number} (batch, orig, dest, day, price, line) from stdin with ({options})");
+        Ok(Box::pin(self.tx.copy_in(&sql).await?))
     }
 
     /// Some rows of a batch of ports, in one round trip.
@@ -172,7 +184,7 @@ impl RangeLoad<'_> {
 
     /// Keeps the range: `rows` good rows, what was wrong with the others, and the first and last day of the good ones.
     pub async fn finish(self, rows: u64, faults: &Faults, days: Option<(Date, Date)>) -> Result<Finished, StoreError> {
-        let Self { sink, tx, batch, number: _, range, places } = self;
+        let Self { sink, tx, batch, range, places, .. } = self;
         let arrived = match sink {
             Some(mut sink) => sink.as_mut().finish().await?,
             None => places,
