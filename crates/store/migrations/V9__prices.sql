@@ -1,5 +1,5 @@
--- Batches of prices. The rows of a batch are a table of its own, which becomes a partition of `prices` when they are all there and right. What
--- a reader sees is decided by the states of the batches alone, in the reader's own snapshot.
+-- Batches of prices. The rows of a batch are a table of its own, which becomes a partition of `prices` when they are all there and
+-- right. What a reader sees is decided by the states of the batches alone, in the reader's own snapshot.
 
 -- Places are added and changed, never deleted: the application may not delete here. So a price holds the id of a port without a
 -- foreign key, which would be asked 10 million times for one batch.
@@ -154,8 +154,8 @@ begin
     end if;
 end $$;
 
--- Before the only range of a batch is copied, in the same transaction: then its rows can be written as if they had been there for ever, and
--- the index alone answers from the first question on. Nothing is lost: what is not marked as loaded was never committed.
+-- Before the only range of a batch is copied, in the same transaction: then its rows can be written as if they had been there for
+-- ever, and the index alone answers from the first question on. Nothing is lost: what is not marked as loaded was never committed.
 create function price_table_empty(of_batch integer) returns void language plpgsql security definer as $$
 begin
     perform from price_batches b where b.number = of_batch and b.kind = 'prices' and b.state = 'loading'
@@ -202,6 +202,10 @@ begin
         raise exception 'the rows of batch % have no index', of_batch;
     end if;
     execute format('alter table prices attach partition %I for values in (%s)', name, of_batch);
+    -- From now on nobody writes it.
+    if session_user <> current_user then
+        execute format('revoke insert, update, delete on %I from %I', name, session_user);
+    end if;
 end $$;
 
 -- Only the owner can detach without a lock on `prices`, and only outside of a function. Here the lock is taken if nobody reads just

@@ -25,7 +25,7 @@ const KEEP_HISTORY: &str = "do $$
 /// Whoever may write batches of prices calls the functions that make and drop their tables, writes no price but into those, and
 /// deletes no place: prices refer to places without a key. Default privileges know nothing of this.
 const PRICE_RIGHTS: &str = "do $$
-    declare other name; f regprocedure;
+    declare other name; f regprocedure; rows_of_batch regclass;
     begin
         for other in
             select distinct grantee::regrole::name from pg_class, aclexplode(relacl)
@@ -39,6 +39,9 @@ const PRICE_RIGHTS: &str = "do $$
             end loop;
             execute format('revoke delete on ports, regions, price_batches from %I', other);
             execute format('revoke insert, update, delete on prices from %I', other);
+            for rows_of_batch in select inhrelid from pg_inherits where inhparent = 'prices'::regclass loop
+                execute format('revoke insert, update, delete on %s from %I', rows_of_batch, other);
+            end loop;
         end loop;
     end $$";
 

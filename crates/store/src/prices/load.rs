@@ -147,8 +147,8 @@ fn range_row(row: &Row, kind: BatchKind, range: u32) -> Result<RangeRow, StoreEr
 }
 
 impl RangeLoad<'_> {
-    /// The next bytes of a COPY BINARY of `(batch, orig, dest, day, price, line)`: header, rows and trailer, cut anywhere. Returns when the
-    /// server has taken what came before, so that no more than two of these are ever in memory.
+    /// The next bytes of a COPY BINARY of `(batch, orig, dest, day, price, line)`: header, rows and trailer, cut anywhere. Waits until
+    /// the connection has taken what came before, so that a few of these are in memory and never more.
     pub async fn send(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         if self.sink.is_none() {
             self.sink = Some(self.open().await?);

@@ -86,7 +86,8 @@ impl Store {
         Ok(if faults.is_empty() { Prepared::Clean } else { Prepared::Faulty(faults) })
     }
 
-    /// Publishes a batch that [`Store::prepare_publication`] found clean: all its rows are seen from one moment on, and none of those that it replaces.
+    /// Publishes a batch that [`Store::prepare_publication`] found clean: from one moment on all its rows are seen, and none of
+    /// those that it replaces.
     pub async fn publish(&mut self, batch: &PriceBatchMessage) -> Result<Published, StoreError> {
         if let Some(row) = self.attach(batch).await? {
             return Ok(ended(row));
@@ -152,8 +153,9 @@ impl Store {
         Ok(WholeBatchFaults { tx, number: row.number, kind: row.kind, tenant: batch.tenant.as_str() })
     }
 
-    /// Makes the batch's table a partition, in a transaction of its own: nobody reads it yet, because the batch is not published. In the
-    /// publishing transaction, a reader could see the new state a moment before it hears of the partition. Answers the batch if it has ended.
+    /// Makes the batch's table a partition, in a transaction of its own: nobody reads it yet, because the batch is not published.
+    /// The server tells others of a new partition a moment after its transaction is seen as committed: with both in one, a reader
+    /// could find the batch published and its rows missing. Answers the batch if it has ended.
     async fn attach(&mut self, batch: &PriceBatchMessage) -> Result<Option<BatchRow>, StoreError> {
         let tx = self.client.transaction().await?;
         let row = read_batch(&tx, batch, "for share").await?;

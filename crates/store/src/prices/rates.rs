@@ -164,7 +164,7 @@ mod tests {
     use dunlin_testkit::TestDatabase;
     use time::macros::date;
 
-    /// 50 batches of 2,000 rows, every fifth of them published and every tenth of those within the days that are asked for.
+    /// 50 batches of 2,000 rows, every fifth of them published, each ten of them of another month.
     async fn many() -> TestDatabase {
         let db = TestDatabase::new().await;
         db.client()
@@ -187,7 +187,8 @@ mod tests {
                          perform price_table_attach(n);
                      end loop;
                  end $$;
-                 update price_batches set ended_at = now(), rows = 2000, state = case when number % 5 = 0 then 'published' else 'failed' end,
+                 update price_batches set ended_at = now(), rows = 2000,
+                     state = case when number % 5 = 0 then 'published' else 'failed' end,
                      first_day = date '2026-01-01' + 30 * (number / 10), last_day = date '2026-01-01' + 30 * (number / 10);
                  insert into price_revisions values ('acme', 10);",
             )
