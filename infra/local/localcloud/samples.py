@@ -64,7 +64,17 @@ class Samples:
             raise Problem(f"the stack's {function} failed on {event}: {text}")
         self._answers[name] = json.loads(text)
 
-    def _upload(self, key: str, folder: Path) -> None:
+    def _upload(self, key: str, source: Path) -> None:
+        """A file as it is, a folder packed. What is known of the object is the answer of that name, for `set`."""
+        if key in self._answers:
+            return
+        body = self._renamed(source.read_text()).encode() if source.is_file() else self._packed(source)
+        say(f"put {source.relative_to(REPOSITORY)} as {self._renamed(key)}")
+        put = aws.client(self._stack, "s3").put_object(
+            Bucket=f"dunlin-{self._stack.environment}-data-{ACCOUNT}", Key=self._renamed(key), Body=body)
+        self._answers[key] = {"etag": put["ETag"].strip('"'), "bytes": len(body)}
+
+    def _packed(self, folder: Path) -> bytes:
         body = io.BytesIO()
         with tarfile.open(fileobj=body, mode="w:gz") as archive:
             for file in sorted(file for file in folder.rglob("*") if file.is_file()):
@@ -72,12 +82,11 @@ class Samples:
                 entry = tarfile.TarInfo(str(file.relative_to(folder)))
                 entry.size = len(text)
                 archive.addfile(entry, io.BytesIO(text))
-        say(f"put {folder.relative_to(REPOSITORY)} as {key}")
-        aws.client(self._stack, "s3").put_object(
-            Bucket=f"dunlin-{self._stack.environment}-data-{ACCOUNT}", Key=key, Body=body.getvalue())
+        return body.getvalue()
 
     def _renamed(self, text: str) -> str:
-        return text.replace(_SCAN, self._scan)
+        # A trace id is the same without dashes.
+        return text.replace(_SCAN, self._scan).replace(_SCAN.replace("-", ""), self._scan.replace("-", ""))
 
 
 def function_name(stack: Stack, function: str) -> str:

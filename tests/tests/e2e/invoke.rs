@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
 
 /// Function, event, and what its answer must hold at a JSON pointer.
-const SAMPLES: [(&str, &str, &str, &str); 10] = [
+const SAMPLES: [(&str, &str, &str, &str); 13] = [
     ("aggregator", "two-engines", "/state", r#""partial""#),
     ("api", "get-report", "/statusCode", "303"),
     (
@@ -15,10 +15,13 @@ const SAMPLES: [(&str, &str, &str, &str); 10] = [
         "/batchItemFailures/0/itemIdentifier",
         r#""2c5a2c0e-7d55-4a5e-9a30-7a0f6f3c0002""#,
     ),
+    ("inspector", "ended", "/state", r#""failed""#),
     ("intake", "create-upload", "/statusCode", "201"),
+    ("loader", "range", "/rows", "1"),
     ("migrate", "run", "/applied", "[]"),
     ("notifier", "failed", "/deliveries/0/channel", r#""webhook""#),
     ("planner", "small-python", "/planned", "2"),
+    ("publisher", "fail", "/state", r#""failed""#),
     ("recorder", "register", "/state", r#""running""#),
     ("runner", "small-python", "/outcome", r#""assessed""#),
     ("source", "upload", "/files", "3"),
