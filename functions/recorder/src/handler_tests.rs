@@ -2,7 +2,11 @@ use super::*;
 use crate::context::Context;
 use dunlin_cloud::ObjectStore;
 use dunlin_cloud::memory::MemoryObjects;
-use dunlin_contracts::api::ScanView;
+use dunlin_contracts::{
+    api::ScanView,
+    prices::{PriceBatchMessage, PriceNotice},
+};
+use dunlin_core::prices::{BadRow, Faults, Reason};
 use dunlin_runtime::Named;
 use dunlin_store::DatabaseConfig;
 use dunlin_testkit::{TestDatabase, fixtures};
@@ -304,4 +308,37 @@ async fn input_that_nobody_sends_is_named_as_such() {
     let mut other = sample("register.json");
     other["scan"]["version"] = json!(2);
     assert_eq!(handle(&world.context, other).await.unwrap_err().name(), "Recorder.BadInput");
+}
+
+#[tokio::test]
+async fn a_price_batch_whose_execution_timed_out_has_failed_and_its_receivers_are_told() {
+    let world = World::new().await;
+    assert_eq!(world.send_twice(sample("price-batch-timed-out.json")).await, nothing_failed());
+    let notice = world.objects.get(&format!("ended/demo/{SCAN}.json")).await.unwrap().unwrap();
+    let notice: PriceNotice = serde_json::from_slice(&notice).unwrap();
+    assert_eq!(notice.state.as_str(), "failed");
+    assert_eq!(notice.error.unwrap().name, "States.Timeout");
+    let batch = notice.price_batch;
+    let view = world.db.store().await.price_batch(&batch.tenant, batch.batch_id).await.unwrap().unwrap();
+    assert_eq!(view.error.unwrap(), "States.Timeout: the batch took longer than it may");
+}
+
+#[tokio::test]
+async fn a_price_batch_that_had_ended_keeps_its_end() {
+    let world = World::new().await;
+    let event = sample("price-batch-timed-out.json");
+    let body: Value = serde_json::from_str(event["Records"][0]["body"].as_str().unwrap()).unwrap();
+    let batch: PriceBatchMessage = serde_json::from_str(body["detail"]["input"].as_str().unwrap()).unwrap();
+    let mut store = world.db.store().await;
+    store.register_batch(&batch, None).await.unwrap();
+    let mut faults = Faults::default();
+    faults.add(&BadRow::new(1, None, "", Reason::Empty), true);
+    store.reject(&batch, &faults).await.unwrap();
+    let rejected = |status: &str| changed("price-batch-timed-out.json", |detail| detail["status"] = status.into());
+    assert_eq!(world.send_twice(rejected("SUCCEEDED")).await, nothing_failed());
+    let key = format!("ended/demo/{SCAN}.json");
+    assert!(world.objects.get(&key).await.unwrap().is_none(), "the state machine has told of it");
+    assert_eq!(world.send_twice(rejected("ABORTED")).await, nothing_failed());
+    let notice: PriceNotice = serde_json::from_slice(&world.objects.get(&key).await.unwrap().unwrap()).unwrap();
+    assert_eq!((notice.state.as_str(), notice.bad_rows, notice.error), ("rejected", 1, None));
 }
