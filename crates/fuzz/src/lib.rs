@@ -94,14 +94,14 @@ pub const TARGETS: &[Target] = &[
         shape: Shape::Text,
         run: targets::prices::run_text,
         seeds: targets::prices::csv_seeds,
-        short: 3000,
+        short: 2000,
     },
     Target {
         name: "price_json",
         shape: Shape::Text,
         run: targets::prices::run_text,
         seeds: targets::prices::json_seeds,
-        short: 3000,
+        short: 800,
     },
     Target {
         name: "price_parquet",

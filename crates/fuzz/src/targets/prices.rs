@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dunlin_core::prices::{BadRow, BatchKind, Faults, Format, Layout, MAX_PRICE, MAX_VALUE_CHARS, Range};
 use dunlin_prices::{
     COPY_ROW_BYTES, FULL_BAD, Inspector, Output, ParquetReader, PlaceOutput, PlaceReader, PortTable, PriceReader,
-    inspect_with, report,
+    inspect_parquet_in, report,
 };
 use parquet::{
     basic::{Compression, Encoding},
@@ -166,7 +166,7 @@ pub fn run_cut(input: &[u8]) {
 pub fn run_parquet(input: &[u8]) {
     let file = Bytes::copy_from_slice(input);
     let ports = ports();
-    let (layout, ranges) = inspect_with(BatchKind::Prices, &file, 1).expect("memory can be read");
+    let (layout, ranges) = inspect_parquet_in(BatchKind::Prices, &file, 1).expect("memory can be read");
     let Ok(layout) = layout else { return };
     assert_eq!(layout.format, Format::Parquet);
     let mut found = Found::default();

@@ -3,6 +3,7 @@
 use crate::common::{Found, inspect, pack, read_ranges, read_whole, whole};
 use dunlin_core::prices::{BatchKind, Compression, Faults, Format, Reason};
 use dunlin_prices::{Inspector, Output, PlaceOutput, PlaceReader, PortRow, RANGE_BYTES, RegionRow};
+use std::io::Write;
 
 const HEADER: &str = "orig_code,dest_code,day,price\n";
 const ROW: &str = "DEHAM,NLRTM,2026-01-02,12.5\n";
@@ -375,4 +376,20 @@ fn places_have_their_form() {
         ]
     );
     assert_eq!(out.faults.rows, 2);
+}
+
+#[test]
+fn what_a_compressed_file_says_of_itself_is_read_over_or_refused() {
+    let file = format!("{HEADER}{ROW}");
+    let named = flate2::GzBuilder::new().filename("prices.csv").comment("of today").extra(vec![7; 300]);
+    let mut packed = named.write(Vec::new(), flate2::Compression::best());
+    packed.write_all(file.as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    for piece in [1, 7, 64 << 10] {
+        assert_eq!(read_whole(&packed, piece).unwrap().rows, [(1, 2, 9498, 1250, 2)]);
+    }
+    // A frame of zstd without content whose window has 27 bits, and 28 (RFC 8878, 3.1.1.1.2).
+    let frame = |exponent: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 1, 0, 0];
+    let reason = |bytes: &[u8]| inspect(BatchKind::Prices, bytes, 2, 1).layout.unwrap_err().first[0].reason;
+    assert_eq!((reason(&frame(17)), reason(&frame(18))), (Reason::Empty, Reason::Unreadable));
 }
