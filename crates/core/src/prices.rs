@@ -145,9 +145,9 @@ pub enum Reason {
     Duplicate,
     /// Not UTF-8.
     Encoding,
-    /// A JSON line that is no object of the columns.
+    /// A JSON line that is no object of the columns, or a value of a wrong kind; a CSV field with quotes that RFC 4180 does not know.
     MalformedRow,
-    /// The row is longer than any row can be.
+    /// The row, or a value in it, is longer than any can be.
     RowTooLong,
     /// A quoted field that does not end, or a compressed file that ends early.
     Truncated,

@@ -89,6 +89,34 @@ pub const TARGETS: &[Target] = &[
         short: 500,
     },
     Target { name: "mask", shape: Shape::Text, run: targets::mask::run, seeds: targets::mask::seeds, short: 800 },
+    Target {
+        name: "price_csv",
+        shape: Shape::Text,
+        run: targets::prices::run_text,
+        seeds: targets::prices::csv_seeds,
+        short: 2000,
+    },
+    Target {
+        name: "price_json",
+        shape: Shape::Text,
+        run: targets::prices::run_text,
+        seeds: targets::prices::json_seeds,
+        short: 800,
+    },
+    Target {
+        name: "price_parquet",
+        shape: Shape::Text,
+        run: targets::prices::run_parquet,
+        seeds: targets::prices::parquet_seeds,
+        short: 3000,
+    },
+    Target {
+        name: "price_ranges",
+        shape: Shape::Text,
+        run: targets::prices::run_cut,
+        seeds: targets::prices::cut_seeds,
+        short: 3000,
+    },
 ];
 
 pub fn find(name: &str) -> Option<&'static Target> {

@@ -63,7 +63,7 @@ macro_rules! targets {
     };
 }
 
-targets!(report log engine_toml dunlin_toml manifests files_list upload unpack writers mask);
+targets!(report log engine_toml dunlin_toml manifests files_list upload unpack writers mask price_csv price_json price_parquet price_ranges);
 
 #[test]
 fn every_target_has_its_short_run() {

@@ -33,7 +33,7 @@ impl Decoder {
             Compression::Zstd => {
                 let mut decoder = raw::Decoder::new().map_err(|_| DAMAGED_ZSTD)?;
                 decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(|_| DAMAGED_ZSTD)?;
-                Some(Self::Zstd(Zstd { decoder, between: true, any: false, wanted: 1 }))
+                Some(Self::Zstd(Zstd { decoder, between: true, any: false, wanted: 1, full: false }))
             }
         })
     }
@@ -65,13 +65,25 @@ pub(crate) struct Zstd {
     decoder: raw::Decoder<'static>,
     between: bool,
     any: bool,
-    /// Bytes up to the end of the next block. It is never given more: then what stands before a damaged block is always had.
+    /// Bytes up to the end of the next block. It is never given more, and none before all of the block was taken from it: then
+    /// what stands before a damaged block is always had.
     wanted: usize,
+    full: bool,
 }
 
 impl Zstd {
     fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<(usize, usize), Broken> {
-        let mut from = InBuffer::around(input.get(..self.wanted).unwrap_or(input));
+        if self.full {
+            let (_, made) = self.run(&[], out)?;
+            if made > 0 {
+                return Ok((0, made));
+            }
+        }
+        self.run(input.get(..self.wanted).unwrap_or(input), out)
+    }
+
+    fn run(&mut self, input: &[u8], out: &mut [u8]) -> Result<(usize, usize), Broken> {
+        let mut from = InBuffer::around(input);
         let mut to = OutBuffer::around(out);
         // It goes on with the next frame by itself.
         let hint = self.decoder.run(&mut from, &mut to).map_err(|_| DAMAGED_ZSTD)?;
@@ -80,6 +92,7 @@ impl Zstd {
             self.any |= hint == 0;
             self.wanted = hint.max(1);
         }
+        self.full = to.pos() == to.capacity();
         Ok((from.pos(), to.pos()))
     }
 }

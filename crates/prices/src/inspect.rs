@@ -96,8 +96,8 @@ impl Inspector {
         self.bytes += chunk.len() as u64;
         match &mut self.stage {
             Stage::Head(head) => {
-                // No more than can say anything.
-                let room = (2 * MAX_RECORD).saturating_sub(head.len()).min(chunk.len());
+                // No more than can say anything: a mark, blanks, and a header.
+                let room = (2 * MAX_RECORD + 16).saturating_sub(head.len()).min(chunk.len());
                 let (more, rest) = chunk.split_at(room);
                 head.extend_from_slice(more);
                 let head = std::mem::take(head);
@@ -228,12 +228,12 @@ fn listen(kind: BatchKind, head: &[u8], end: bool) -> Said {
     }
     let begin = if head.starts_with(BOM) { BOM.len() } else { 0 };
     let text = head.get(begin..).unwrap_or_default();
-    let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
-        return match (end, text.len() > MAX_RECORD) {
-            (true, _) => Said::Bad(file_is_bad(1, "", Reason::Empty)),
-            (_, true) => Said::Bad(file_is_bad(1, "nothing but blanks at its beginning", Reason::Unreadable)),
-            _ => Said::More,
-        };
+    let blanks = text.iter().position(|byte| !byte.is_ascii_whitespace());
+    if blanks.unwrap_or(text.len()) > MAX_RECORD {
+        return Said::Bad(file_is_bad(1, "nothing but blanks at its beginning", Reason::Unreadable));
+    }
+    let Some(first) = blanks.and_then(|at| text.get(at)) else {
+        return if end { Said::Bad(file_is_bad(1, "", Reason::Empty)) } else { Said::More };
     };
     if *first == b'{' {
         return Said::Text { layout: layout(Format::Ndjson, Compression::None), rows_at: begin, lines: 0 };

@@ -23,7 +23,7 @@ mod value;
 pub use copy::{COPY_COLUMNS, COPY_HEADER, COPY_ROW_BYTES, COPY_TRAILER};
 pub use inspect::{Inspection, Inspector, MAX_RANGES, RANGE_BYTES};
 pub use output::{FULL_BAD, FULL_COPY, Output};
-pub use parquet::{MAX_FOOTER, MAX_PAGE, ParquetReader, ReadAt, inspect_parquet, inspect_with};
+pub use parquet::{MAX_FOOTER, MAX_PAGE, ParquetReader, ReadAt, inspect_parquet, inspect_parquet_in};
 pub use places::{FULL_ROWS, PlaceOutput, PlaceReader, PortRow, RegionRow};
 pub use ports::{CODE_BYTES, PortTable};
 pub use prices::PriceReader;

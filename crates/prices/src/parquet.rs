@@ -32,11 +32,11 @@ const MAGIC: &[u8; 4] = b"PAR1";
 ///
 /// A range is one or several row groups.
 pub fn inspect_parquet(kind: BatchKind, reader: &impl ReadAt) -> io::Result<(Result<Layout, Faults>, Vec<Range>)> {
-    inspect_with(kind, reader, RANGE_BYTES)
+    inspect_parquet_in(kind, reader, RANGE_BYTES)
 }
 
 /// With ranges of another length, for tests.
-pub fn inspect_with(
+pub fn inspect_parquet_in(
     kind: BatchKind,
     reader: &impl ReadAt,
     range_bytes: u64,

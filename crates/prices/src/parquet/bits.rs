@@ -137,10 +137,6 @@ impl Deltas {
         })
     }
 
-    pub const fn left(&self) -> u64 {
-        self.left
-    }
-
     #[inline]
     pub fn next(&mut self, page: &[u8]) -> Option<i64> {
         self.left = self.left.checked_sub(1)?;

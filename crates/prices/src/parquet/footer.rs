@@ -19,6 +19,11 @@ const MAX_SCALE: i64 = 38;
 /// Bytes of a decimal of as many.
 const MAX_FIXED: i64 = 16;
 
+/// Row groups have numbers of 16 bits (parquet.thrift, `ordinal`). In a footer an empty one takes a byte, in memory many more.
+const MAX_GROUPS: u64 = i16::MAX as u64;
+/// Columns, and parts of columns, above which nobody wants to hear of each that is too much.
+const MAX_ELEMENTS: u64 = 10_000;
+
 /// What the values of a column are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -97,7 +102,7 @@ pub(super) fn read(kind: BatchKind, bytes: &[u8], file: u64) -> Result<Footer, F
         match (number, kind) {
             (2, LIST) => elements = schema(thrift)?,
             (4, LIST) => {
-                let (STRUCT, count) = thrift.list()? else { return None };
+                let (STRUCT, count @ ..=MAX_GROUPS) = thrift.list()? else { return None };
                 for _ in 0..count {
                     groups.push(group(thrift, file)?);
                 }
@@ -121,7 +126,7 @@ pub(super) fn read(kind: BatchKind, bytes: &[u8], file: u64) -> Result<Footer, F
 }
 
 fn schema<'a>(thrift: &mut Thrift<'a>) -> Option<Vec<Element<'a>>> {
-    let (STRUCT, count) = thrift.list()? else { return None };
+    let (STRUCT, count @ ..=MAX_ELEMENTS) = thrift.list()? else { return None };
     let mut elements = Vec::new();
     for _ in 0..count {
         let mut element = Element { repetition: 1, ..Element::default() };

@@ -1,13 +1,7 @@
 //! Parquet, as others write it and as nobody should.
-#![expect(clippy::unwrap_used, reason = "files are made here")]
 
-mod common;
-
-use bytes::Bytes;
-use common::{Found, PORTS, Row, ports};
-use dunlin_core::prices::{BatchKind, Faults, Format, Range};
-use dunlin_prices::{Output, ParquetReader, PlaceOutput, ReadAt, inspect_with};
-use parquet::{
+use crate::common::{Found, PORTS, Row, ports};
+use ::parquet::{
     basic::{Compression, Encoding, ZstdLevel},
     column::writer::ColumnWriter,
     data_type::{ByteArray, FixedLenByteArray},
@@ -17,6 +11,9 @@ use parquet::{
     },
     schema::parser::parse_message_type,
 };
+use bytes::Bytes;
+use dunlin_core::prices::{BatchKind, Faults, Format, Range};
+use dunlin_prices::{Output, ParquetReader, PlaceOutput, ReadAt, inspect_parquet_in};
 use std::{io, sync::Arc};
 
 const TEXTS: &str = "required binary orig_code (utf8); required binary dest_code (utf8); ";
@@ -91,13 +88,13 @@ fn read_range(file: &Bytes, range: &Range, found: &mut Found) {
 }
 
 fn read(file: &Bytes) -> Result<Found, Faults> {
-    let (layout, ranges) = inspect_with(BatchKind::Prices, file, 1 << 30).unwrap();
+    let (layout, ranges) = inspect_parquet_in(BatchKind::Prices, file, 1 << 30).unwrap();
     assert_eq!(layout?.format, Format::Parquet);
     assert_eq!(ranges.len(), 1);
     let mut whole = Found::default();
     read_range(file, &ranges[0], &mut whole);
     // The same in ranges of one row group each.
-    let (_, ranges) = inspect_with(BatchKind::Prices, file, 1).unwrap();
+    let (_, ranges) = inspect_parquet_in(BatchKind::Prices, file, 1).unwrap();
     let mut found = Found::default();
     ranges.iter().for_each(|range| read_range(file, range, &mut found));
     assert_eq!(found, whole);
@@ -153,7 +150,7 @@ fn every_codec_version_and_encoding_gives_the_same_rows() {
     for codec in [
         Compression::UNCOMPRESSED,
         Compression::SNAPPY,
-        Compression::GZIP(parquet::basic::GzipLevel::default()),
+        Compression::GZIP(::parquet::basic::GzipLevel::default()),
         Compression::ZSTD(ZstdLevel::default()),
         Compression::LZ4_RAW,
     ] {
@@ -319,7 +316,7 @@ fn places_are_read_too() {
     let parents = Column::Text(vec![None, Some(b"europe".to_vec()), Some(b"".to_vec()), Some(b"E U".to_vec())]);
     let columns = vec![text(&["europe", "north", "asia", "x"]), text(&["Europe", "North", "", "X"]), parents];
     let file = write(schema, WriterProperties::builder(), vec![columns]);
-    let (layout, ranges) = inspect_with(BatchKind::Regions, &file, 1).unwrap();
+    let (layout, ranges) = inspect_parquet_in(BatchKind::Regions, &file, 1).unwrap();
     assert!(layout.is_ok());
     let mut out = PlaceOutput::new();
     let mut reader = ParquetReader::open(BatchKind::Regions, &file, &ranges[0]).unwrap();
@@ -343,7 +340,7 @@ fn a_damaged_file_is_told_and_no_more() {
         assert_eq!(faults.first[0].reason.as_str(), "truncated", "{length}");
     }
     // A byte changed anywhere: it is read, or said to be unreadable.
-    for at in (4..file.len()).step_by(7) {
+    for at in (4..file.len()).step_by(29) {
         let mut bytes = file.to_vec();
         bytes[at] ^= 0x55;
         if let Ok(found) = read(&bytes.into()) {
@@ -369,11 +366,33 @@ fn a_store_out_of_reach_is_no_fault_of_the_file() {
     let (columns, _) = good(20, 0, |price| price);
     let schema = format!("{TEXTS} required int32 day (date); required int64 price (decimal(12, 2));");
     let file = write(&schema, WriterProperties::builder(), vec![columns]);
-    assert!(inspect_with(BatchKind::Prices, &Away(file.clone(), file.len()), 1).is_err());
-    let (_, ranges) = inspect_with(BatchKind::Prices, &file, 1).unwrap();
+    assert!(inspect_parquet_in(BatchKind::Prices, &Away(file.clone(), file.len()), 1).is_err());
+    let (_, ranges) = inspect_parquet_in(BatchKind::Prices, &file, 1).unwrap();
     let half = Away(file.clone(), file.len() / 4);
     let mut reader = ParquetReader::open(BatchKind::Prices, &half, &ranges[0]).unwrap();
     let mut out = Output::new();
     assert_eq!(reader.prices(77, &ports(), &mut out).unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert!(out.faults.is_empty());
+}
+
+#[test]
+fn a_footer_that_promises_much_takes_little() {
+    let file =
+        |thrift: &[u8]| -> Bytes { [b"PAR1", thrift, &(thrift.len() as u32).to_le_bytes(), b"PAR1"].concat().into() };
+    let zeros = |head: &[u8]| [head, &[0; 3 << 20]].concat();
+    for thrift in [
+        // A schema, and then row groups, of three million empty structures; of more than there are bytes.
+        zeros(&[0x29, 0xfc, 0x80, 0x80, 0xc0, 0x01]),
+        zeros(&[0x49, 0xfc, 0x80, 0x80, 0xc0, 0x01]),
+        vec![0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f],
+        // Nothing at all; structures in structures without end.
+        vec![],
+        vec![0x1c; 1 << 20],
+    ] {
+        let faults = read(&file(&thrift)).unwrap_err();
+        assert_eq!(faults.first[0].reason.as_str(), "unreadable");
+    }
+    let mut lies = file(&[0]).to_vec();
+    lies.splice(5..9, u32::MAX.to_le_bytes());
+    assert_eq!(read(&lies.into()).unwrap_err().first[0].reason.as_str(), "unreadable");
 }

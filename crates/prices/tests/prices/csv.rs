@@ -1,9 +1,6 @@
 //! Rows of CSV, good and bad.
-#![expect(clippy::unwrap_used, reason = "files are made here")]
 
-mod common;
-
-use common::{Found, read_ranges, read_whole};
+use crate::common::{Found, read_ranges, read_whole};
 
 const HEADER: &str = "orig_code,dest_code,day,price\n";
 

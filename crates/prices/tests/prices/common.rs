@@ -1,5 +1,4 @@
 //! Files in, rows and faults out, however they are cut.
-#![expect(dead_code, clippy::unwrap_used, reason = "every test uses a part of it; files are made here")]
 
 use dunlin_core::prices::{BadRow, BatchKind, Compression, Faults, Layout, Range};
 use dunlin_prices::{COPY_ROW_BYTES, Inspection, Inspector, Output, PortTable, PriceReader};
@@ -107,6 +106,11 @@ pub fn pack(compression: Compression, file: &[u8]) -> Vec<u8> {
             packed.write_all(file).unwrap();
             packed.finish().unwrap()
         }
-        Compression::Zstd => zstd::encode_all(file, 1).unwrap(),
+        Compression::Zstd => {
+            let mut packed = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            packed.include_checksum(true).unwrap();
+            packed.write_all(file).unwrap();
+            packed.finish().unwrap()
+        }
     }
 }
