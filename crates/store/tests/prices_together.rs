@@ -172,6 +172,7 @@ async fn ranges_of_one_batch_are_loaded_beside_each_other() {
 
 #[tokio::test]
 async fn a_loader_waits_for_the_server_to_take_what_it_has_sent() {
+    const ROWS: u32 = 600_000;
     let kit = Kit::new().await;
     let batch = kit.prices(1);
     let mut store = kit.db.store().await;
@@ -187,7 +188,7 @@ async fn a_loader_waits_for_the_server_to_take_what_it_has_sent() {
     let (busy, looker) = (kit.db.client().await, kit.db.client().await);
     busy.batch_execute("select pg_advisory_lock(7)").await.unwrap();
     let (ports, range) = (kit.ports(&store).await, store.range(&batch, 0).await.unwrap().unwrap());
-    let rows: Vec<_> = (0..200_000).map(|price| ("NOOSL", "CNSHA", DAY, price)).collect();
+    let rows: Vec<_> = (0..ROWS).map(|price| ("NOOSL", "CNSHA", DAY, i64::from(price))).collect();
     let bytes = copy(range.number, 2, &rows, &ports);
     let mut load = begin(store.load_range(&batch, &range).await.unwrap());
     let sent = std::cell::Cell::new(0);
@@ -196,7 +197,7 @@ async fn a_loader_waits_for_the_server_to_take_what_it_has_sent() {
             load.send(bytes.slice_ref(piece)).await.unwrap();
             sent.set(sent.get() + piece.len());
         }
-        load.finish(200_000, &Faults::default(), days(&rows[..1])).await.unwrap()
+        load.finish(u64::from(ROWS), &Faults::default(), days(&rows[..1])).await.unwrap()
     };
     let mut sending = std::pin::pin!(sending);
     tokio::select! {
@@ -209,7 +210,8 @@ async fn a_loader_waits_for_the_server_to_take_what_it_has_sent() {
         before = sent.get();
         assert!(timeout(Duration::from_millis(200), &mut sending).await.is_err());
     }
-    assert!(before < 2 * 1024 * 1024, "{before} of {} bytes were sent", bytes.len());
+    // The rest is what the kernel keeps between the two, which is some megabytes on either side.
+    assert!(before < bytes.len() / 2, "{before} of {} bytes were sent", bytes.len());
     busy.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
     assert_eq!(sending.await, Finished::Loaded);
 }
