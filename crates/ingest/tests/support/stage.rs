@@ -42,7 +42,8 @@ const SETUP: &str = "
         return new;
     end $$;
     create function stop_statement() returns event_trigger language plpgsql as $$ begin
-        perform pg_advisory_xact_lock_shared(hashtext(tg_tag), 0);
+        perform pg_advisory_xact_lock_shared(hashtext(tg_tag), substring(object_identity from 'price_rows_([0-9]+)')::int)
+        from pg_event_trigger_ddl_commands() where object_identity ~ 'price_rows_[0-9]+';
     end $$;
     create constraint trigger loaded after update on price_batch_ranges deferrable initially deferred
         for each row execute function stop('commit');
@@ -258,9 +259,8 @@ impl Stage {
         let table = format!("price_rows_{}", batch.number);
         let (lock, job) = match stop {
             Stop::Lock(lock, _) => {
-                let mut lock = lock
-                    .replace("{n}", &batch.number.to_string())
-                    .replace("{id}", &batch.message.batch_id.to_string());
+                let mut lock =
+                    lock.replace("{n}", &batch.number.to_string()).replace("{id}", &batch.message.batch_id.to_string());
                 if let Some(old) = old {
                     lock = lock
                         .replace("{old}", &old.number.to_string())
@@ -314,6 +314,11 @@ impl Stage {
         let rows = self.one(&format!("select count(*) {found}")).await;
         assert_eq!(rows, self.one::<i64>(&format!("select count(distinct line) {found}")).await);
         rows
+    }
+
+    pub async fn report(&self, batch: &Batch) -> String {
+        let key = format!("reports/{}/{}/bad-rows.csv", self.tenant, batch.message.batch_id);
+        String::from_utf8(self.objects.get(&key).await.unwrap().unwrap().to_vec()).unwrap()
     }
 
     pub async fn state(&self, batch: &Batch) -> String {
