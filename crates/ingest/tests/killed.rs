@@ -153,7 +153,7 @@ const PUBLISHER: [(&str, Stop, Left); 13] = [
     ),
     (
         "when the table is attached",
-        Lock("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), {n})", "price_table_attach"),
+        Lock("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), 0)", "price_table_attach"),
         Nothing,
     ),
     (
@@ -328,11 +328,7 @@ async fn two_publications_wait_for_each_others_short_transactions_only() {
     let stops = [
         ("select pg_advisory_xact_lock(hashtext('CREATE INDEX'), {n})", "price_table_index", None),
         ("select from price_batches where id = '{id}' for share", "for no key update", None),
-        (
-            "select pg_advisory_xact_lock(hashtext('ALTER TABLE'), {n})",
-            "price_table_attach",
-            Some("price_table_attach"),
-        ),
+        ("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), 0)", "price_table_attach", Some("price_table_attach")),
         (AT_COMMIT, "commit", Some("price_revisions")),
     ];
     for (price, (lock, statement, waits)) in (10..).step_by(10).zip(stops) {

@@ -15,14 +15,19 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
+    time::timeout,
 };
 
 /// Set for a test that is to be such a process.
 pub const JOB: &str = "DUNLIN_TEST_INGEST_JOB";
+
+/// Shorter than any timeout that would end a step by itself.
+const NEVER_LONGER: Duration = Duration::from_secs(15);
 
 /// Before these words a line may have what the test harness says.
 const RETURNED: &str = "the step has returned";
@@ -119,7 +124,7 @@ impl Job {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Process { application: self.application, child, lines }
+        Process { application: self.application, child, lines, has_returned: false }
     }
 }
 
@@ -128,17 +133,16 @@ pub struct Process {
     pub application: String,
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    has_returned: bool,
 }
 
 impl Process {
     /// Every effect is there, and nobody was told.
     pub async fn returned(&mut self) {
-        while let Some(line) = self.lines.next_line().await.unwrap() {
-            if line == RETURNED {
-                return;
-            }
+        while !self.has_returned {
+            let line = timeout(NEVER_LONGER, self.lines.next_line()).await.expect("the process does not end").unwrap();
+            self.has_returned = line.expect("the process ended without a word") == RETURNED;
         }
-        panic!("the process ended without a word");
     }
 
     pub fn is_alive(&mut self) -> bool {

@@ -42,8 +42,8 @@ const SETUP: &str = "
         return new;
     end $$;
     create function stop_statement() returns event_trigger language plpgsql as $$ begin
-        perform pg_advisory_xact_lock_shared(hashtext(tg_tag), substring(object_identity from 'price_rows_([0-9]+)')::int)
-        from pg_event_trigger_ddl_commands() where object_identity ~ 'price_rows_[0-9]+';
+        perform pg_advisory_xact_lock_shared(hashtext(tg_tag), coalesce(substring(object_identity from 'price_rows_([0-9]+)')::int, 0))
+        from pg_event_trigger_ddl_commands();
     end $$;
     create constraint trigger loaded after update on price_batch_ranges deferrable initially deferred
         for each row execute function stop('commit');
