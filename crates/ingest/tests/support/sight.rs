@@ -6,12 +6,12 @@ use dunlin_testkit::TestDatabase;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 use time::Date;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, IsolationLevel};
 
 /// No answer takes longer, whatever stands still meanwhile.
@@ -32,7 +32,7 @@ struct Expected {
 
 pub struct Sight {
     expected: Mutex<Expected>,
-    asked: AtomicU64,
+    asked: watch::Sender<u64>,
     over: AtomicBool,
 }
 
@@ -49,13 +49,10 @@ impl Sight {
     /// Waits until the reader has asked since now, and had an answer.
     pub async fn looked(&self) {
         // One may have been on its way.
-        let then = self.asked.load(Ordering::SeqCst) + 2;
-        let looking = async {
-            while self.asked.load(Ordering::SeqCst) < then && !self.over.load(Ordering::SeqCst) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(Duration::from_secs(10), looking).await.unwrap();
+        let mut asked = self.asked.subscribe();
+        let then = *asked.borrow() + 2;
+        let looking = asked.wait_for(|asked| *asked >= then || self.over.load(Ordering::SeqCst));
+        timeout(Duration::from_secs(10), looking).await.unwrap().unwrap();
         assert!(!self.over.load(Ordering::SeqCst), "the reader has seen what it must not see");
     }
 }
@@ -69,7 +66,7 @@ impl Reader {
     /// Sees nothing at first.
     pub async fn start(database: &TestDatabase, tenant: TenantId, days: (Date, Date)) -> Self {
         let expected = Mutex::new(Expected { old: 0, new: 0, turn: 0 });
-        let sight = Arc::new(Sight { expected, asked: AtomicU64::new(0), over: AtomicBool::new(false) });
+        let sight = Arc::new(Sight { expected, asked: watch::Sender::new(0), over: AtomicBool::new(false) });
         let config = DatabaseConfig { application: "reader".to_owned(), ..database.config() };
         let (mut store, mut client) = (Store::connect(&config).await.unwrap(), database.client().await);
         let seen = sight.clone();
@@ -80,7 +77,7 @@ impl Reader {
             while !end.0.over.load(Ordering::SeqCst) {
                 last = Some(look(&end.0, &mut store, &tenant, days, last).await);
                 count(&mut client).await;
-                end.0.asked.fetch_add(1, Ordering::SeqCst);
+                end.0.asked.send_modify(|asked| *asked += 1);
             }
         });
         Self { sight, task }
@@ -90,7 +87,7 @@ impl Reader {
     pub async fn stop(self) {
         self.sight.over.store(true, Ordering::SeqCst);
         self.task.await.unwrap();
-        let asked = self.sight.asked.load(Ordering::SeqCst);
+        let asked = *self.sight.asked.borrow();
         assert!(asked > 100, "asked {asked} times only");
     }
 }
@@ -100,6 +97,7 @@ struct End(Arc<Sight>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::SeqCst);
+        self.0.asked.send_modify(|_| ());
     }
 }
 
