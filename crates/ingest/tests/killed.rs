@@ -1,0 +1,373 @@
+//! Loaders and publishers that are killed with SIGKILL, at every step: all or nothing each time, the next try comes to the end, and
+//! somebody who reads all the while never sees a part of a batch, and never waits.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise, in its helpers too")]
+
+mod support {
+    pub mod files;
+    pub mod process;
+    pub mod sight;
+    pub mod stage;
+}
+
+use serde_json::json;
+use support::{
+    process::{JOB, Job},
+    stage::{Batch, DAYS, Stage, Stop, Then},
+};
+
+/// The steps as processes: all tests start this one again, in a process of its own and with [`JOB`] set; there it becomes the step
+/// and never comes back. Started as a test it starts itself, and sees that it is answered.
+#[test]
+fn process() {
+    if let Ok(job) = std::env::var(JOB) {
+        Job::become_it(&job);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut stage = Stage::new().await;
+        let batch = stage.inspected(10, (DAYS, 2), "", None).await;
+        let error = stage.job(&batch, None).start().answer().await.unwrap_err();
+        assert!(error.starts_with("Incomplete"), "{error}");
+        let loaded = stage.run(&batch, Some(1)).await;
+        assert_eq!(loaded, json!({ "range": 1, "rows": batch.rows_of(1), "bad_rows": 0 }));
+    });
+}
+
+/// What is left of a step that was killed, depending on when the server notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    All,
+    /// It was about to commit, and does so when it can.
+    AllIfLate,
+}
+
+impl Left {
+    fn is_all(self, then: Then) -> bool {
+        self == Self::All || self == Self::AllIfLate && then == Then::Late
+    }
+}
+
+use Left::{All, AllIfLate, Nothing};
+use Stop::{Answer, File, Lock, Server};
+
+const THENS: [Then; 2] = [Then::Noticed, Then::Late];
+
+/// Where nobody can look at ranges; before anything else.
+const BEFORE: (&str, Stop, Left) = (
+    "before it has looked",
+    Lock("lock table price_batch_ranges in access exclusive mode", "price_batch_ranges"),
+    Nothing,
+);
+const AT_COMMIT: &str = "select pg_advisory_xact_lock(hashtext('commit'), {n})";
+
+const LOADER: [(&str, Stop, Left); 8] = [
+    BEFORE,
+    (
+        "in its transaction, before it has the range",
+        Lock("select from price_batch_ranges where batch = '{id}' for update", "for no key update"),
+        Nothing,
+    ),
+    (
+        "before COPY, or before the table is emptied for it",
+        Lock("lock table price_rows_{n} in share mode", "price_"),
+        Nothing,
+    ),
+    ("in the middle of COPY, in the server", Server, Nothing),
+    ("in the middle of COPY, before the rest of the file", File(1_000_000), Nothing),
+    (
+        "after COPY, before the range is marked",
+        Lock("select from price_batches where id = '{id}' for update", "for share"),
+        Nothing,
+    ),
+    ("at its commit", Lock("select pg_advisory_xact_lock(hashtext('commit'), 0)", "commit"), AllIfLate),
+    ("after its commit, before the answer", Answer, All),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loader_leaves_its_range_or_nothing_of_it() {
+    let mut stage = Stage::new().await;
+    let (reader, sight) = stage.reader().await;
+    let mut old: Option<Batch> = None;
+    for (turn, (point, stop, left)) in (0..).zip(LOADER) {
+        for (then, ranges) in [(Then::Noticed, 3), (Then::Late, 1), (Then::Late, 3), (Then::Noticed, 1)] {
+            let days = match stop {
+                // Of each price enough that the loader sends some before it has all.
+                File(_) => 40_000,
+                _ => DAYS,
+            };
+            // Those files are large: once for each range and each way is enough.
+            if matches!(stop, File(_)) && (then == Then::Noticed) != (ranges == 3) {
+                continue;
+            }
+            let price = old.as_ref().map_or(10, |old| old.price + 1);
+            let new = stage.inspected(price, (days, ranges), "", old.as_ref()).await;
+            let killed = if ranges == 1 { 0 } else { turn % 3 };
+            let others = (0..new.ranges.len()).filter(|range| *range != killed);
+            stage.load(&new, others.clone()).await;
+
+            let range = u32::try_from(killed).unwrap();
+            stage.kill(&new, Some(range), stop, then, old.as_ref()).await;
+            let what = format!("{point}, {then:?}, {ranges} ranges");
+            let all = left.is_all(then);
+            assert_eq!(stage.rows(&new, killed).await, if all { new.rows_of(killed) } else { 0 }, "{what}");
+            let row = stage.store().await.range(&new.message, range).await.unwrap().unwrap();
+            assert_eq!((row.loaded, row.rows > 0), (all, all), "{what}");
+            for other in others {
+                assert_eq!(stage.rows(&new, other).await, new.rows_of(other), "{what}");
+            }
+            assert_eq!(stage.state(&new).await, "loading");
+            if !all {
+                let error = stage.job(&new, None).start().answer().await.unwrap_err();
+                assert!(error.starts_with("Incomplete"), "{what}: {error}");
+            }
+
+            let loaded = stage.run(&new, Some(range)).await;
+            assert_eq!(loaded, json!({ "range": range, "rows": new.rows_of(killed), "bad_rows": 0 }), "{what}");
+            assert_eq!(stage.rows(&new, killed).await, new.rows_of(killed), "{what}");
+            sight.looked().await;
+            sight.expect(old.as_ref().map_or(0, |old| old.price), price);
+            stage.published(&new).await;
+            sight.expect(price, price);
+            sight.looked().await;
+            assert_eq!(stage.tables().await, [new.number], "{what}");
+            old = Some(new);
+        }
+    }
+    reader.stop().await;
+}
+
+const PUBLISHER: [(&str, Stop, Left); 13] = [
+    BEFORE,
+    ("before the index", Lock("lock table price_rows_{n} in row exclusive mode", "price_table_index"), Nothing),
+    (
+        "when the index is made",
+        Lock("select pg_advisory_xact_lock(hashtext('CREATE INDEX'), {n})", "price_table_index"),
+        Nothing,
+    ),
+    (
+        "after the index, before the table is attached",
+        Lock("lock table only prices in share update exclusive mode", "price_table_attach"),
+        Nothing,
+    ),
+    (
+        "when the table is attached",
+        Lock("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), 0)", "price_table_attach"),
+        Nothing,
+    ),
+    (
+        "after the table is attached, before it is published",
+        Lock("select from price_batches where id = '{id}' for share", "for no key update"),
+        Nothing,
+    ),
+    (
+        "before what it replaces is looked at",
+        Lock("select from price_batches where id = '{old_id}' for update", "for no key update"),
+        Nothing,
+    ),
+    ("when the states are written", Lock("update price_revisions set revision = revision", "price_revisions"), Nothing),
+    ("at its commit", Lock(AT_COMMIT, "commit"), AllIfLate),
+    ("after its commit, before it sweeps", Lock("lock table port_rows in share mode", "delete from port_rows"), All),
+    (
+        "when what it replaces is half detached, because somebody may read it",
+        Lock("lock table only prices in access share mode", "detach partition"),
+        All,
+    ),
+    (
+        "when what it replaces is half detached, because somebody reads it",
+        Lock("lock table price_rows_{old} in access share mode", "detach partition"),
+        All,
+    ),
+    ("after everything, before the answer", Answer, All),
+];
+
+async fn publishers(replacing: bool) {
+    let mut stage = Stage::new().await;
+    let (reader, sight) = stage.reader().await;
+    let mut old = stage.inspected(10, (DAYS, 2), "", None).await;
+    stage.load(&old, 0..2).await;
+    sight.expect(0, 10);
+    stage.published(&old).await;
+    for (point, stop, left) in PUBLISHER {
+        for then in THENS {
+            if !replacing && point == "before what it replaces is looked at" {
+                continue;
+            }
+            let what = format!("{point}, {then:?}, replacing: {replacing}");
+            let before = if replacing { old.price } else { 0 };
+            if !replacing {
+                sight.expect(old.price, 0);
+                let (id, at) = (old.message.batch_id, old.message.received_at);
+                stage.store().await.withdraw_batch(&stage.tenant, id, "user-1", at).await.unwrap();
+            }
+            sight.expect(before, before);
+            let new = stage.inspected(old.price + 1, (DAYS, 3), "", replacing.then_some(&old)).await;
+            stage.load(&new, 0..3).await;
+            let revision = stage.revision().await;
+            sight.looked().await;
+
+            let all = left.is_all(then);
+            if all {
+                sight.expect(before, new.price);
+            }
+            stage.kill(&new, None, stop, then, Some(&old)).await;
+            if all {
+                sight.expect(new.price, new.price);
+            }
+            sight.looked().await;
+            let old_state = match (replacing, all) {
+                (false, _) => "withdrawn",
+                (true, false) => "published",
+                (true, true) => "replaced",
+            };
+            let states = (stage.state(&old).await, stage.state(&new).await);
+            assert_eq!(
+                (states.0.as_str(), states.1.as_str()),
+                (old_state, if all { "published" } else { "loading" }),
+                "{what}"
+            );
+            assert_eq!(stage.revision().await, revision + i64::from(all), "{what}");
+
+            if !all {
+                sight.expect(before, new.price);
+            }
+            stage.published(&new).await;
+            sight.expect(new.price, new.price);
+            sight.looked().await;
+            assert_eq!(stage.revision().await, revision + 1, "{what}");
+            assert_eq!(stage.state(&old).await, if replacing { "replaced" } else { "withdrawn" }, "{what}");
+            assert_eq!(stage.tables().await, [new.number], "{what}");
+            for range in 0..3 {
+                assert_eq!(stage.rows(&new, range).await, new.rows_of(range), "{what}");
+            }
+            old = new;
+        }
+    }
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_publishes_a_batch_or_nothing_of_it() {
+    publishers(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_puts_a_batch_in_the_place_of_another_or_leaves_that() {
+    publishers(true).await;
+}
+
+const REJECTING: [(&str, Stop, Left); 7] = [
+    BEFORE,
+    (
+        "when its rows are looked through",
+        Lock("lock table price_rows_{n} in row exclusive mode", "price_table_index"),
+        Nothing,
+    ),
+    (
+        "after the report, before its transaction",
+        Lock("select from price_batches where id = '{id}' for share", "for no key update"),
+        Nothing,
+    ),
+    ("at its commit", Lock(AT_COMMIT, "commit"), AllIfLate),
+    (
+        "after its commit, before the table is dropped",
+        Lock("lock table price_rows_{n} in access share mode", "price_table_drop"),
+        All,
+    ),
+    ("before it sweeps", Lock("lock table port_rows in share mode", "delete from port_rows"), All),
+    ("after everything, before the answer", Answer, All),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejected_batch_is_rejected_or_not_and_leaves_no_row() {
+    let mut stage = Stage::new().await;
+    let (reader, sight) = stage.reader().await;
+    let old = stage.inspected(10, (DAYS, 2), "", None).await;
+    stage.load(&old, 0..2).await;
+    sight.expect(0, 10);
+    stage.published(&old).await;
+    sight.expect(10, 10);
+    let mut price = 10;
+    for (point, stop, left) in REJECTING {
+        for then in THENS {
+            price += 1;
+            let more = format!("AAAAA,BBBBB,1990-01-01,{price}.00\nAAAAA,XXXXX,1990-01-01,5\n");
+            let new = stage.inspected(price, (DAYS, 3), &more, Some(&old)).await;
+            stage.load(&new, 0..3).await;
+            stage.kill(&new, None, stop, then, Some(&old)).await;
+            let what = format!("{point}, {then:?}");
+            let state = if left.is_all(then) { "rejected" } else { "loading" };
+            assert_eq!(stage.state(&new).await, state, "{what}");
+
+            let rejected = stage.run(&new, None).await;
+            assert_eq!(rejected, json!({ "state": "rejected", "rows": 0, "bad_rows": 2 }), "{what}");
+            let report = stage.report(&new).await;
+            let (line, next) = (new.rows + 2, new.rows + 3);
+            assert_eq!(
+                report,
+                format!(
+                    "line,column,value,reason\r\n{line},,\"AAAAA,BBBBB,1990-01-01,{price}.00\",duplicate\r\n\
+                     {next},dest_code,XXXXX,unknown_port\r\n"
+                ),
+                "{what}"
+            );
+            assert_eq!((stage.state(&old).await.as_str(), stage.revision().await), ("published", 1), "{what}");
+            assert_eq!(stage.tables().await, [old.number], "{what}");
+            sight.looked().await;
+        }
+    }
+    reader.stop().await;
+}
+
+/// Wherever a publication stands still, another one goes on; but where it has attached its table or counted its tenant's revision,
+/// which both are the end of a short transaction, it is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_publications_wait_for_each_others_short_transactions_only() {
+    let mut stage = Stage::new().await;
+    let stops = [
+        ("select pg_advisory_xact_lock(hashtext('CREATE INDEX'), {n})", "price_table_index", None),
+        ("select from price_batches where id = '{id}' for share", "for no key update", None),
+        ("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), 0)", "price_table_attach", Some("price_table_attach")),
+        (AT_COMMIT, "commit", Some("price_revisions")),
+    ];
+    for (price, (lock, statement, waits)) in (10..).step_by(10).zip(stops) {
+        let mut batches = Vec::new();
+        for more in 0..3 {
+            if more == 2 {
+                stage.tenant = "other".parse().unwrap();
+            }
+            let batch = stage.inspected(price + more, (DAYS, 2), "", None).await;
+            stage.load(&batch, 0..2).await;
+            batches.push(batch);
+        }
+        stage.tenant = "demo".parse().unwrap();
+        let [one, two, foreign] = batches.as_slice() else { panic!("three were made") };
+        let lock = lock.replace("{n}", &one.number.to_string()).replace("{id}", &one.message.batch_id.to_string());
+        let holder = stage.hold(&lock).await;
+        let mut first = stage.job(one, None).start();
+        stage.stopped(&mut first, statement).await;
+        // Of another tenant, whose revision is its own.
+        if waits != Some("price_table_attach") {
+            stage.published(foreign).await;
+        }
+        let mut second = stage.job(two, None).start();
+        match waits {
+            None => second.returned().await,
+            Some(statement) => stage.stopped(&mut second, statement).await,
+        }
+        assert_eq!(stage.state(one).await, "loading");
+        assert_eq!(stage.state(two).await, if waits.is_none() { "published" } else { "loading" }, "{statement}");
+        holder.batch_execute("rollback").await.unwrap();
+        for process in [first, second] {
+            assert_eq!(process.answer().await.unwrap()["state"], "published", "{statement}");
+        }
+        for batch in [one, two] {
+            assert_eq!(stage.state(batch).await, "published");
+        }
+        if waits == Some("price_table_attach") {
+            stage.published(foreign).await;
+        }
+    }
+    assert_eq!(stage.revision().await, 8);
+}
