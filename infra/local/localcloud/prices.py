@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from localcloud import price_files
 from localcloud.console import say, step
@@ -43,18 +42,17 @@ def demonstrate(stack: Stack) -> None:
             _run(stack, "rates", *places, "--from", "2025-03-01", "--to", "2025-03-07", good=(0,))
 
         say(f"dunlin prices send {bad.name} --kind prices (with {len(expected)} bad rows)")
-        _send(stack, bad, "prices", good=(1,))
-        named = _newest(stack)
-        lines = {row["line"] for row in named["first_bad_rows"]}
-        missed = sorted(set(expected) - lines)
-        if named["status"] != "rejected" or named["bad_rows"] != len(expected) or missed:
-            raise Problem(f"{len(expected)} rows are bad, and the batch is {named['status']} with {named['bad_rows']} of them; "
-                          f"not named: {missed}")
+        named = home / "bad-rows.csv"
+        _send(stack, bad, "prices", "--bad-rows", str(named), good=(1,))
+        with named.open(newline="") as report:
+            lines = {int(row["line"]) for row in csv.DictReader(report)}
+        if lines != set(expected):
+            raise Problem(f"bad are the lines {sorted(expected)}, and named were {sorted(lines)}")
         say(f"all {len(expected)} bad rows were named, by line, column, value and reason")
 
 
-def _send(stack: Stack, file: Path, kind: str, good: tuple[int, ...]) -> None:
-    _run(stack, "send", str(file), "--kind", kind, "--name", f"demonstration: {file.name}", good=good)
+def _send(stack: Stack, file: Path, kind: str, *more: str, good: tuple[int, ...]) -> None:
+    _run(stack, "send", str(file), "--kind", kind, "--name", f"demonstration: {file.name}", *more, good=good)
 
 
 def _run(stack: Stack, *arguments: str, good: tuple[int, ...]) -> None:
@@ -62,18 +60,3 @@ def _run(stack: Stack, *arguments: str, good: tuple[int, ...]) -> None:
     if done.returncode not in good:
         raise Problem(f"dunlin prices {' '.join(arguments)} ended with exit code {done.returncode}; "
                       "`make logs` shows what the functions said")
-
-
-def _newest(stack: Stack) -> dict[str, Any]:
-    """The newest batch, whole."""
-    listed = json.loads(_output(stack, "list", "--limit", "1", "--format", "json"))
-    newest: dict[str, Any] = json.loads(_output(stack, "show", listed["items"][0]["id"], "--format", "json"))
-    return newest
-
-
-def _output(stack: Stack, *arguments: str) -> str:
-    done = subprocess.run([command_line(), "prices", *arguments], env=environment(stack), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Problem(f"dunlin prices {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
