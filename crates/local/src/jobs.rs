@@ -121,7 +121,7 @@ pub async fn run(
 
 /// The longest job that there is room for. One always fits where nothing runs.
 fn next(waiting: &[Todo], room: &Room, running: usize, used: u64) -> Option<usize> {
-    if running >= room.engines {
+    if running >= room.processors {
         return None;
     }
     waiting.iter().position(|todo| running == 0 || used.saturating_add(todo.reserved(room)) <= room.memory_bytes)
@@ -156,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_a_number_bound_what_runs_at_once() {
-        let room = Room { engines: 4, memory_bytes: 5 * GIB };
+    fn memory_and_processors_bound_what_runs_at_once() {
+        let room = Room { processors: 4, memory_bytes: 5 * GIB };
         let waiting = [todo(Size::Medium, None), todo(Size::Small, None)];
         assert_eq!(next(&waiting, &room, 0, 0), Some(0));
         assert_eq!(next(&waiting, &room, 1, 2 * GIB), Some(1), "the longest does not fit, the other does");
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_runs_one_after_the_other_with_all_it_has() {
-        let room = Room { engines: 2, memory_bytes: GIB };
+        let room = Room { processors: 2, memory_bytes: GIB };
         let large = todo(Size::Xlarge, None);
         assert_eq!((large.limit(&room), large.larger(&room)), (GIB, None));
         assert_eq!(next(std::slice::from_ref(&large), &room, 0, 0), Some(0));
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn more_memory_is_tried_where_there_is_more() {
-        let room = Room { engines: 2, memory_bytes: 6 * GIB };
+        let room = Room { processors: 2, memory_bytes: 6 * GIB };
         assert_eq!(todo(Size::Small, None).larger(&room), Some(Size::Medium));
         assert_eq!(todo(Size::Medium, None).larger(&room), Some(Size::Large));
         assert_eq!(todo(Size::Large, None).larger(&room), None, "it had all there is");

@@ -4,15 +4,13 @@ use std::{fs, thread};
 
 /// Left to everything else that runs here.
 const RESERVE: u64 = 512 << 20;
-const ENGINES_PER_PROCESSOR: usize = 2;
 /// Where the kernel does not say it.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Engines at once. More than there are processors, because no engine keeps one busy from its start to its end: with one
-    /// for each processor, scans took 4 percent longer.
-    pub engines: usize,
+    /// Engines at once.
+    pub processors: usize,
     /// For all engines together.
     pub memory_bytes: u64,
 }
@@ -24,7 +22,7 @@ impl Room {
         let free = [available, container].into_iter().flatten().min().unwrap_or(UNKNOWN_MEMORY);
         Self {
             // Heeds affinity and the quota of a container.
-            engines: ENGINES_PER_PROCESSOR * thread::available_parallelism().map_or(1, |count| count.get()),
+            processors: thread::available_parallelism().map_or(1, |count| count.get()),
             memory_bytes: free.saturating_sub(RESERVE).max(free / 2),
         }
     }
@@ -53,6 +51,6 @@ mod tests {
         assert_eq!(meminfo_available(text), Some(20_000_000 << 10));
         assert_eq!(meminfo_available("MemTotal: 1 kB\n"), None);
         let room = Room::of_this_machine();
-        assert!(room.engines >= 2 && room.memory_bytes > 64 << 20, "{room:?}");
+        assert!(room.processors >= 1 && room.memory_bytes > 64 << 20, "{room:?}");
     }
 }
