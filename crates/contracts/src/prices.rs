@@ -4,7 +4,6 @@
 use crate::steps::StepError;
 use dunlin_core::{
     BatchId, TenantId,
-    job::Compute,
     prices::{BadRow, BatchKind, BatchState, Faults, Reason},
 };
 use serde::{Deserialize, Serialize};
@@ -67,10 +66,9 @@ pub struct InspectorOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeItem {
     pub range: u32,
-    pub compute: Compute,
 }
 
-/// Input of `loader`: on Lambda its payload, on Batch the environment variable `LOAD`.
+/// Input of `loader`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderInput {
     pub batch: PriceBatchMessage,

@@ -7,7 +7,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use dunlin_cloud::{ObjectStore, memory::MemoryObjects};
 use dunlin_contracts::{VERSION, prices::PriceBatchMessage};
-use dunlin_core::{BatchId, TenantId, prices::BatchKind};
+use dunlin_core::{
+    BatchId, TenantId,
+    prices::{BatchKind, BatchState},
+};
 use dunlin_store::{DatabaseConfig, Password, Secret};
 use futures::{StreamExt, TryStreamExt};
 use std::{
@@ -42,6 +45,10 @@ impl Bench {
     async fn run(&self, batch: &PriceBatchMessage, connections: usize) -> Result<([f64; 3], u64)> {
         let begun = Instant::now();
         let inspected = dunlin_ingest::inspect(&self.objects, &self.database, batch).await?;
+        // Of an earlier call: the same content is the same batch.
+        if inspected.state == BatchState::Duplicate && batch.kind != BatchKind::Prices {
+            return Ok(([0.0; 3], 0));
+        }
         ensure!(!inspected.ended, "{inspected:?}");
         let inspecting = begun.elapsed();
         let loads = inspected.ranges.iter().map(|item| {
@@ -86,8 +93,7 @@ async fn main() -> Result<()> {
     let folder = file.parent().context("no folder")?;
     for (kind, name) in [(BatchKind::Regions, "regions.csv"), (BatchKind::Ports, "ports.csv")] {
         let batch = bench.put(kind, &folder.join(name)).await?;
-        // Known from an earlier call: the same content is the same batch.
-        let _ = bench.run(&batch, 1).await;
+        bench.run(&batch, 1).await?;
     }
     let begun = Instant::now();
     let batch = bench.put(BatchKind::Prices, &file).await?;

@@ -4,7 +4,7 @@ use crate::{
 };
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::{InspectorOutput, PriceBatchAsked, PriceBatchMessage, RangeItem};
-use dunlin_core::{job::Compute, keys, prices::BatchState};
+use dunlin_core::{keys, prices::BatchState};
 use dunlin_prices::{Inspection, Inspector, inspect_parquet};
 use dunlin_store::{DatabaseConfig, Inspected, Store};
 use std::sync::Arc;
@@ -88,8 +88,7 @@ async fn note(store: &mut Store, batch: &PriceBatchMessage, inspection: &Inspect
     match store.inspected(batch, &inspection.sha256, layout, ranges).await? {
         Inspected::Ready => {
             tracing::info!(format = ?layout.format, compression = ?layout.compression, ranges = ranges.len(), bytes = batch.bytes, "file is inspected");
-            let ranges =
-                ranges.iter().map(|range| RangeItem { range: range.range, compute: Compute::Lambda }).collect();
+            let ranges = ranges.iter().map(|range| RangeItem { range: range.range }).collect();
             Ok(InspectorOutput { ended: false, state: BatchState::Loading, ranges })
         }
         Inspected::Duplicate(first) => {

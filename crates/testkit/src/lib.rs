@@ -4,6 +4,7 @@ mod database;
 pub mod fixtures;
 pub mod git;
 pub mod network;
+pub mod samples;
 mod server;
 
 pub use database::TestDatabase;

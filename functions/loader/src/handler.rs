@@ -22,29 +22,11 @@ mod tests {
     use dunlin_cloud::memory::MemoryObjects;
     use dunlin_contracts::prices::PriceBatchMessage;
     use dunlin_runtime::Named;
-    use dunlin_testkit::TestDatabase;
-    use std::{path::Path, sync::Arc};
-
-    fn event(name: &str) -> Value {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events").join(name);
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-    }
-
-    /// The sample, once its file is there.
-    async fn with_file(context: &Context, name: &str) -> Value {
-        let mut event = event(name);
-        let batch: PriceBatchMessage = serde_json::from_value(event["batch"].clone()).unwrap();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/regions");
-        let asked = format!("price-requests/demo/{}.json", batch.batch_id);
-        for (key, file) in [(&asked, "asked.json"), (&batch.key, "regions.csv")] {
-            let body = std::fs::read(folder.join(file)).unwrap();
-            context.objects.put(key, body.into(), "text/csv").await.unwrap();
-        }
-        let about = context.objects.head(&batch.key).await.unwrap().unwrap();
-        event["batch"]["etag"] = about.etag.into();
-        event["batch"]["bytes"] = about.bytes.into();
-        event
-    }
+    use dunlin_testkit::{
+        TestDatabase,
+        samples::{event, price_batch},
+    };
+    use std::sync::Arc;
 
     fn context(database: &TestDatabase) -> Context {
         Context { objects: Arc::new(MemoryObjects::default()), database: database.config() }
@@ -54,7 +36,7 @@ mod tests {
     async fn a_range_is_loaded_twice_without_harm() {
         let database = TestDatabase::new().await;
         let context = context(&database);
-        let event = with_file(&context, "loader/range.json").await;
+        let event = price_batch(&*context.objects, "loader/range.json").await;
         assert_eq!(handle(&context, event.clone()).await.unwrap_err().name(), "Loader.BadInput", "nobody inspected it");
         let batch: PriceBatchMessage = serde_json::from_value(event["batch"].clone()).unwrap();
         dunlin_ingest::inspect(&context.objects, &context.database, &batch).await.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::machine::{Machine, PAYLOAD_LIMIT, filled, function_of, is_a};
 use dunlin_contracts::prices::{InspectorInput, InspectorOutput, LoaderInput, PriceNotice, PublisherInput, RangeItem};
-use dunlin_core::{job::Compute, prices::BatchState};
+use dunlin_core::prices::BatchState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ fn the_ranges_of_the_largest_file_fit_into_a_payload() {
     let output = InspectorOutput {
         ended: false,
         state: BatchState::Loading,
-        ranges: (0..1000).map(|range| RangeItem { range, compute: Compute::Lambda }).collect(),
+        ranges: (0..1000).map(|range| RangeItem { range }).collect(),
     };
     let bytes = serde_json::to_vec(&output).unwrap().len() + 2048;
     assert!(bytes < PAYLOAD_LIMIT, "{bytes} bytes");
