@@ -60,7 +60,7 @@ package: ## optimised functions for AWS: zips in target/lambda (ARCH=arm64 for G
 plan: ## what Terraform would make in AWS, tried against the local emulator
 	@$(CLOUD) plan --stack $(STACK)
 
-images: ## build engine images (as root); ENGINES="a b" for some of them
+images: ## build the images of engines and of the loader (as root); ENGINES="a b" for some of them
 	@$(PYTHON) infra/local/images.py $(ENGINES)
 
 engines: ## install the scanner engines below .local/engines, and list them for Terraform; ENGINES="a b", INTO=<folder>

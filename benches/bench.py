@@ -20,7 +20,7 @@ from localcloud import tools  # noqa: E402
 from localcloud.console import say  # noqa: E402
 from localcloud.stack import Problem as CloudProblem  # noqa: E402
 
-# In this order. `build` compiles everything from nothing and takes half an hour: it runs when it is named.
+# In this order. `build` compiles everything from nothing and takes minutes: it runs when it is named.
 _PARTS = ("coldstart", "aggregator", "orchestration", "local", "prices")
 _BY_NAME = (*_PARTS, "build")
 

@@ -22,7 +22,7 @@ PART = "build"
 
 
 def run() -> list[Row]:
-    """About half an hour on two cores."""
+    """Several minutes on two cores."""
     clone = HOME / "clone"
     shutil.rmtree(clone, ignore_errors=True)
     HOME.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def run() -> list[Row]:
         told(PART, "`cargo build --workspace --bins` from nothing, sources downloaded", f"{fresh:.0f} s", seconds=fresh),
         told(PART, "again, after `crates/core` changed (every crate uses it)", f"{again:.0f} s", seconds=again),
         told(PART, "`cargo test --workspace --no-run` after that", f"{tests:.0f} s", seconds=tests),
-        told(PART, f"running the tests of {', '.join(names)}, which need no Postgres", f"{running:.0f} s", seconds=running),
+        told(PART, f"running the tests of {', '.join(names)}, which need nothing else", f"{running:.0f} s", seconds=running),
         told(PART, "target folder after the build, and with tests", f"{size:.1f} GB, {whole:.1f} GB", gigabytes=whole),
         told(PART, "packages in the workspace, and third-party packages on Linux", f"{mine}, {others}", mine=mine, others=others),
     ]
@@ -70,10 +70,10 @@ def _size(folder: Path) -> float:
 
 
 def _unit_tests(clone: Path) -> list[str]:
-    """Packages whose tests start no server."""
+    """Packages whose tests need no server and no engine."""
     packages = json.loads(_cargo(clone, "metadata", "--no-deps", "--format-version", "1"))["packages"]
     return sorted(package["name"] for package in packages
-                  if package["name"] in {"dunlin-core", "dunlin-contracts", "dunlin-engines", "dunlin-reports"})
+                  if package["name"] in {"dunlin-core", "dunlin-contracts", "dunlin-prices", "dunlin-reports"})
 
 
 def _packages() -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""`make images`: builds the image of every engine, or of those named. With them the local Batch runs containers.
+"""`make images`: builds the image of every engine and of the loader, or of those named. With them the local Batch runs containers.
 
-    python3 infra/local/images.py [engine ...]
+    python3 infra/local/images.py [engine | loader ...]
 
 Needs root and Debian: it installs podman, runc, buildah and mmdebstrap. The base image is pulled where a registry can be
 reached, and made from Debian's packages where it cannot.
@@ -27,12 +27,14 @@ _PACKAGES = ["podman", "runc", "buildah", "mmdebstrap"]
 # Programs inside the build context; .dockerignore keeps the rest of the working tree out.
 RUNNER = Path(".local/images/runner")
 DUNLIN = Path(".local/images/dunlin")
+LOADER = Path(".local/images/loader")
 _HOST_ROOTS = "/run/host-roots.crt"
 
 
-def engines() -> list[str]:
-    """Every engine with a Dockerfile."""
-    return sorted(folder.parent.name for folder in (REPOSITORY / "engines").glob("*/Dockerfile"))
+def dockerfiles() -> dict[str, str]:
+    """Every engine with a Dockerfile, and the functions that run on Batch too."""
+    found = [*(REPOSITORY / "engines").glob("*/Dockerfile"), *(REPOSITORY / "functions").glob("*/Dockerfile")]
+    return {file.parent.name: str(file.relative_to(REPOSITORY)) for file in sorted(found)}
 
 
 def ensure_programs() -> None:
@@ -63,14 +65,14 @@ def ensure_base() -> None:
 
 
 def stage_programs() -> None:
-    """The runner for the images, the same build that jobs use as a process, and `dunlin`, which installs engines in them.
+    """The runner and the loader, the same builds that jobs use as a process, and `dunlin`, which installs engines in images.
 
     They are built against this machine's C library, so the base must not be older than this machine.
     """
     run(["cargo", "build", "--package", functions.package("runner"), "--bin", "runner",
-         "--package", "dunlin-cli", "--bin", "dunlin", "--quiet"],
-        what="building the runner and the command line", cwd=REPOSITORY, show=True)
-    for program in (RUNNER, DUNLIN):
+         "--package", functions.package("loader"), "--bin", "loader", "--package", "dunlin-cli", "--bin", "dunlin", "--quiet"],
+        what="building the runner, the loader and the command line", cwd=REPOSITORY, show=True)
+    for program in (RUNNER, DUNLIN, LOADER):
         staged = REPOSITORY / program
         staged.parent.mkdir(parents=True, exist_ok=True)
         functions.strip(functions.require(functions.target() / "debug" / program.name, "x86_64"), staged)
@@ -85,36 +87,38 @@ def host_roots() -> list[str]:
     return []
 
 
-def build(engine: str) -> str:
-    """One engine's image; answers its name, the one in the job definition."""
-    name = f"dunlin/engine/{engine}"
+def build(image: str, dockerfile: str) -> str:
+    """One image; answers its name, the one in the job definition."""
+    is_engine = dockerfile.startswith("engines/")
+    name = f"dunlin/{'engine' if is_engine else 'function'}/{image}"
+    programs = {"RUNNER": RUNNER, "DUNLIN": DUNLIN} if is_engine else {image.upper(): Path(f".local/images/{image}")}
     command = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "build", "--pull=never",
                "--format", "docker", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-               "--build-arg", f"RUNNER={RUNNER}", "--build-arg", f"DUNLIN={DUNLIN}",
-               *host_roots(),
-               "--file", f"engines/{engine}/Dockerfile", "--tag", name, "."]
+               *(word for variable, program in programs.items() for word in ("--build-arg", f"{variable}={program}")),
+               *(host_roots() if is_engine else []),
+               "--file", dockerfile, "--tag", name, "."]
     with step(f"building {name}"):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False,
                               stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         print((done.stdout + done.stderr)[-6000:], file=sys.stderr)
-        raise Problem(f"the image of {engine} could not be built (exit code {done.returncode})")
+        raise Problem(f"the image of {image} could not be built (exit code {done.returncode})")
     return name
 
 
 def main() -> int:
     """Build all or the named ones."""
     try:
-        there = engines()
-        wanted = sys.argv[1:] or there
+        there = dockerfiles()
+        wanted = sys.argv[1:] or list(there)
         unknown = sorted(set(wanted) - set(there))
         if unknown:
             raise Problem(f"no Dockerfile for {', '.join(unknown)}; there are: {', '.join(there) or 'none'}")
         ensure_programs()
         stage_programs()
         ensure_base()
-        for engine in wanted:
-            say(f"{build(engine)} is ready")
+        for image in wanted:
+            say(f"{build(image, there[image])} is ready")
     except Problem as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

@@ -2,8 +2,8 @@
 
     python3 infra/local/package.py x86_64|arm64
 
-Writes target/lambda/<function>.zip, and for the engine images target/images/runner/bootstrap and target/images/dunlin/bootstrap
-(the command line installs engines). Engines are x86-64 programs, so these two are, whatever the functions are built for.
+Writes target/lambda/<function>.zip, and for the images target/images/<program>/bootstrap of the runner, the command line (it
+installs engines) and the loader. Engines are x86-64 programs, so these are, whatever the functions are built for.
 """
 
 from __future__ import annotations
@@ -54,10 +54,11 @@ def main() -> int:
                 size = packed.getinfo("bootstrap").file_size
             say(f"{archive.relative_to(REPOSITORY)}: {archive.stat().st_size >> 20} MiB, {size >> 20} MiB unpacked")
         images = REPOSITORY / "target" / "images"
-        build(["runner", "dunlin"], "x86_64", images)
-        for name in ("runner", "dunlin"):
+        programs = ["runner", "dunlin", "loader"]
+        build(programs, "x86_64", images)
+        for name in programs:
             program = functions.require(images / name / "bootstrap", "x86_64")
-            say(f"{program.relative_to(REPOSITORY)}: {program.stat().st_size >> 20} MiB, for the engine images")
+            say(f"{program.relative_to(REPOSITORY)}: {program.stat().st_size >> 20} MiB, for the images")
     except Problem as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

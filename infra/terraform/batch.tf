@@ -6,6 +6,31 @@ locals {
     spot     = "${local.prefix}-jobs-spot"
     ondemand = "${local.prefix}-jobs-ondemand"
   }
+  # A job that can never start (a quota, no address left) would hold its queue up for ever.
+  job_state_time_limits = local.is_aws ? ["MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"] : []
+
+  # What Batch tries again by itself, on the same queue and with the same memory: the machine went away, got no network, or the
+  # image did not come. Everything else is Step Functions' to decide. Batch takes five conditions, and the first match wins
+  # (Batch API reference, EvaluateOnExit); the texts are those of "Amazon ECS stopped tasks error messages".
+  lost_tasks = [
+    { on_status_reason = "ResourceInitializationError*", on_reason = null },
+    { on_status_reason = "Your Spot Task was interrupted*", on_reason = null },
+    { on_status_reason = "Timeout waiting for network interface*", on_reason = null },
+    # CannotPullContainerError, CannotStartContainerError and their like.
+    { on_status_reason = null, on_reason = "Cannot*" },
+  ]
+
+  # Of the roles of Fargate tasks.
+  task_trust = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
+    }]
+  })
+
   job_queue_arns = { for kind, name in local.job_queues : kind => "arn:${local.partition}:batch:${var.region}:${local.account_id}:job-queue/${name}" }
 }
 
@@ -39,9 +64,8 @@ resource "aws_batch_job_queue" "main" {
     compute_environment = aws_batch_compute_environment.main[each.key].arn
   }
 
-  # A job that can never start (a quota, no address left) would hold its queue up for ever.
   dynamic "job_state_time_limit_action" {
-    for_each = local.is_aws ? ["MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"] : []
+    for_each = local.job_state_time_limits
     content {
       action           = "CANCEL"
       max_time_seconds = 600
@@ -52,17 +76,9 @@ resource "aws_batch_job_queue" "main" {
 }
 
 resource "aws_iam_role" "job_execution" {
-  name        = "${local.prefix}-job-execution"
-  description = "Lets Fargate pull engine images and write job logs. The job itself has no role."
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "ecs-tasks.amazonaws.com" }
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account_id } }
-    }]
-  })
+  name               = "${local.prefix}-job-execution"
+  description        = "Lets Fargate pull images and write job logs. An engine's job itself has no role."
+  assume_role_policy = local.task_trust
 }
 
 resource "aws_iam_role_policy" "job_execution" {
@@ -73,7 +89,7 @@ resource "aws_iam_role_policy" "job_execution" {
     Statement = concat(
       [{ Sid = "WriteLogs", Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = ["${aws_cloudwatch_log_group.jobs.arn}:*"] }],
       local.is_local ? [] : [
-        { Sid = "PullEngines", Effect = "Allow", Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], Resource = values(aws_ecr_repository.engine)[*].arn },
+        { Sid = "PullImages", Effect = "Allow", Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], Resource = concat(values(aws_ecr_repository.engine)[*].arn, aws_ecr_repository.loader[*].arn) },
         # GetAuthorizationToken has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
         { Sid = "LogInToRegistry", Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = ["*"] },
       ],
@@ -89,28 +105,16 @@ resource "aws_batch_job_definition" "engine" {
   platform_capabilities = ["FARGATE"]
   propagate_tags        = true
 
-  # What Batch tries again by itself, on the same queue and with the same memory: the machine went away, got no network, or the
-  # image did not come. Everything else is Step Functions' to decide. Batch takes five conditions, and the first match wins
-  # (Batch API reference, EvaluateOnExit); the texts are those of "Amazon ECS stopped tasks error messages".
   retry_strategy {
     attempts = 3
 
-    evaluate_on_exit {
-      action           = "RETRY"
-      on_status_reason = "ResourceInitializationError*"
-    }
-    evaluate_on_exit {
-      action           = "RETRY"
-      on_status_reason = "Your Spot Task was interrupted*"
-    }
-    evaluate_on_exit {
-      action           = "RETRY"
-      on_status_reason = "Timeout waiting for network interface*"
-    }
-    # CannotPullContainerError, CannotStartContainerError and their like.
-    evaluate_on_exit {
-      action    = "RETRY"
-      on_reason = "Cannot*"
+    dynamic "evaluate_on_exit" {
+      for_each = local.lost_tasks
+      content {
+        action           = "RETRY"
+        on_reason        = evaluate_on_exit.value.on_reason
+        on_status_reason = evaluate_on_exit.value.on_status_reason
+      }
     }
     evaluate_on_exit {
       action    = "EXIT"

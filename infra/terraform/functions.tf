@@ -102,7 +102,7 @@ locals {
       # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network.
       memory_mib  = 1024
       database    = "app"
-      environment = { DATA_BUCKET = local.data_bucket }
+      environment = { DATA_BUCKET = local.data_bucket, LAMBDA_PACKED_MIB = tostring(var.lambda_packed_mib) }
     }
     loader = {
       description = "Checks every row of one range of a price batch and copies it into the batch's own table"

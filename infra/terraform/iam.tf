@@ -108,9 +108,15 @@ locals {
     { sid = "ReadDatabasePassword", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/database-??????"] },
   ]
 
-  database_permissions = {
+  # A way in, for whoever has a way there.
+  database_access = {
     for role, user in local.database_users : role => local.is_local ? local.database_secret_permissions : [
       { sid = "ConnectToDatabase", actions = ["rds-db:connect"], resources = ["${local.database_connect_arn}/${user}"] },
+    ]
+  }
+
+  database_permissions = {
+    for role, access in local.database_access : role => local.is_local ? access : concat(access, [
       # Lambda wants all interfaces of the account or one by id, which is not known before it made it (Lambda developer
       # guide, "Giving Lambda functions access to resources in an Amazon VPC", required permissions).
       {
@@ -120,6 +126,6 @@ locals {
       },
       # Describe actions have no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
       { sid = "SeeNetwork", actions = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"], resources = ["*"] },
-    ]
+    ])
   }
 }

@@ -113,7 +113,7 @@ resource "aws_security_group" "database" {
   count = local.in_aws
 
   name        = "${local.prefix}-database"
-  description = "Postgres: in from the functions, nothing out"
+  description = "Postgres: in from the functions and the loads, nothing out"
   vpc_id      = one(aws_vpc.main[*].id)
 }
 
@@ -153,6 +153,47 @@ resource "aws_vpc_security_group_ingress_rule" "database_from_functions" {
   security_group_id            = one(aws_security_group.database[*].id)
   description                  = "Postgres"
   referenced_security_group_id = one(aws_security_group.functions[*].id)
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
+resource "aws_security_group" "loads" {
+  count = local.in_aws
+
+  name        = "${local.prefix}-loads"
+  description = "Fargate tasks that load prices: out to Postgres and by HTTPS, nothing in"
+  vpc_id      = one(aws_vpc.main[*].id)
+}
+
+resource "aws_vpc_security_group_egress_rule" "loads_to_database" {
+  count = local.in_aws
+
+  security_group_id            = one(aws_security_group.loads[*].id)
+  description                  = "Postgres"
+  referenced_security_group_id = one(aws_security_group.database[*].id)
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
+resource "aws_vpc_security_group_egress_rule" "loads_to_internet" {
+  count = local.in_aws
+
+  security_group_id = one(aws_security_group.loads[*].id)
+  description       = "HTTPS: image, logs, S3"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
+resource "aws_vpc_security_group_ingress_rule" "database_from_loads" {
+  count = local.in_aws
+
+  security_group_id            = one(aws_security_group.database[*].id)
+  description                  = "Postgres"
+  referenced_security_group_id = one(aws_security_group.loads[*].id)
   ip_protocol                  = "tcp"
   from_port                    = 5432
   to_port                      = 5432

@@ -97,7 +97,10 @@ output "job_definitions" {
 
 output "registries" {
   description = "Address of the image registry of every engine; empty locally."
-  value       = { for engine, repository in aws_ecr_repository.engine : engine => repository.repository_url }
+  value = merge(
+    { for engine, repository in aws_ecr_repository.engine : engine => repository.repository_url },
+    { for repository in aws_ecr_repository.loader : "loader" => repository.repository_url },
+  )
 }
 
 output "database_host" {

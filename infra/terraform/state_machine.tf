@@ -53,17 +53,21 @@ locals {
     # Tags go onto the job, whose id is not known before.
     { sid = "TagJobs", actions = ["batch:TagResource"], resources = [local.batch_jobs_arn] },
     { sid = "TerminateJobs", actions = ["batch:TerminateJob"], resources = [local.batch_jobs_arn], condition = local.only_our_jobs },
-    # DescribeJobs has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbatch.html
-    { sid = "WatchJobs", actions = ["batch:DescribeJobs"], resources = ["*"] },
-    # How `.sync` learns that a job ended (Step Functions developer guide, "Run AWS Batch workloads with Step Functions").
-    {
-      sid       = "HearOfJobs"
-      actions   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
-      resources = ["arn:${local.partition}:events:${var.region}:${local.account_id}:rule/StepFunctionsGetEventsForBatchJobsRule"]
-    },
+    local.watch_jobs,
+    local.hear_of_jobs,
     { sid = "AnnounceJobs", actions = ["events:PutEvents"], resources = ["arn:${local.partition}:events:${var.region}:${local.account_id}:event-bus/default"] },
     local.log_delivery,
   ]
+
+  # DescribeJobs has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbatch.html
+  watch_jobs = { sid = "WatchJobs", actions = ["batch:DescribeJobs"], resources = ["*"] }
+
+  # How `.sync` learns that a job ended (Step Functions developer guide, "Run AWS Batch workloads with Step Functions").
+  hear_of_jobs = {
+    sid       = "HearOfJobs"
+    actions   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
+    resources = ["arn:${local.partition}:events:${var.region}:${local.account_id}:rule/StepFunctionsGetEventsForBatchJobsRule"]
+  }
 
   # Log delivery has no resource type: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
   # (the list is that of "Using CloudWatch Logs to log execution history in Step Functions").

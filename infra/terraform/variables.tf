@@ -135,6 +135,16 @@ variable "lambda_threshold_seconds" {
   }
 }
 
+variable "lambda_packed_mib" {
+  description = "A file of prices that is compressed as a whole, and larger than this, is loaded on Batch: it cannot be cut into ranges."
+  type        = number
+  default     = 128
+  validation {
+    condition     = var.lambda_packed_mib >= 1 && var.lambda_packed_mib <= 512
+    error_message = "lambda_packed_mib is 1 to 512 (a Lambda function ends after 900 s)."
+  }
+}
+
 variable "egress_allow" {
   description = "Host names and addresses that source and notifier may reach although they are private. Empty in AWS."
   type        = list(string)

@@ -56,11 +56,19 @@ impl Cloud {
 
     /// Ids of this scan's Batch jobs with their states.
     pub async fn batch_jobs(&self, scan: &str) -> Result<Vec<(String, String)>> {
+        self.jobs_of("jobs", &format!("{scan}-*")).await
+    }
+
+    /// Ids of the Batch jobs that load this price batch, with their states.
+    pub async fn load_jobs(&self, batch: &str) -> Result<Vec<(String, String)>> {
+        self.jobs_of("loads", &format!("load-{batch}-*")).await
+    }
+
+    async fn jobs_of(&self, queues: &str, names: &str) -> Result<Vec<(String, String)>> {
         let mut jobs = Vec::new();
         for queue in ["spot", "ondemand"] {
-            let filter =
-                aws_sdk_batch::types::KeyValuesPair::builder().name("JOB_NAME").values(format!("{scan}-*")).build();
-            let queue = format!("dunlin-{}-jobs-{queue}", value("DUNLIN_ENV")?);
+            let filter = aws_sdk_batch::types::KeyValuesPair::builder().name("JOB_NAME").values(names).build();
+            let queue = format!("dunlin-{}-{queues}-{queue}", value("DUNLIN_ENV")?);
             let page = self.batch.list_jobs().job_queue(queue).filters(filter).send().await?;
             for job in page.job_summary_list() {
                 let state = job.status().map(|s| s.as_str().to_owned()).unwrap_or_default();

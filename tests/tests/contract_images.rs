@@ -1,4 +1,4 @@
-//! The engines' Dockerfiles against what builds and runs them: AWS pulls these images, and nobody else has tried them there.
+//! The Dockerfiles of engines and of the loader against what builds and runs them: AWS pulls these images, and nobody else has tried them there.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
 
@@ -9,11 +9,18 @@ use contract_support::{files, read};
 
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-fn dockerfiles() -> Vec<(String, String)> {
+fn engines() -> Vec<(String, String)> {
     let found: Vec<_> =
         files("engines", "Dockerfile").into_iter().filter(|(path, _)| path.split('/').count() == 3).collect();
     assert!(found.len() >= 8, "engines have lost their Dockerfiles");
     found
+}
+
+fn dockerfiles() -> Vec<(String, String)> {
+    let mut all = engines();
+    let loader = "functions/loader/Dockerfile";
+    all.push((loader.to_owned(), read(loader)));
+    all
 }
 
 /// The lines of the stage that becomes the image.
@@ -23,7 +30,7 @@ fn last_stage(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_image_has_the_roots_that_the_runner_trusts_storage_by() {
+fn every_image_has_the_roots_that_its_program_trusts_storage_by() {
     for (path, text) in dockerfiles() {
         let stage = last_stage(&text);
         assert_eq!(stage[0], "FROM debian:bookworm-slim", "{path}: another base may need other files");
@@ -38,17 +45,20 @@ fn every_image_has_the_roots_that_the_runner_trusts_storage_by() {
 }
 
 #[test]
-fn the_runner_in_the_images_is_the_one_that_package_builds_for_them() {
+fn the_programs_in_the_images_are_those_that_package_builds_for_them() {
     let ignored = read(".dockerignore");
     for (path, text) in dockerfiles() {
-        let runner = text.lines().find_map(|line| line.strip_prefix("ARG RUNNER=")).unwrap();
-        assert_eq!(runner, "target/images/runner/bootstrap", "{path}");
-        assert!(ignored.lines().any(|line| line == format!("!{runner}")), "{path}: docker does not see {runner}");
+        let name = if path.starts_with("engines/") { "runner" } else { "loader" };
+        let argument = format!("ARG {}=", name.to_uppercase());
+        let program = text.lines().find_map(|line| line.strip_prefix(&argument)).unwrap();
+        assert_eq!(program, format!("target/images/{name}/bootstrap"), "{path}");
+        assert!(ignored.lines().any(|line| line == format!("!{program}")), "{path}: docker does not see {program}");
     }
     let package = read("infra/local/package.py");
     assert!(
         package.contains("\"target\" / \"images\"")
-            && package.contains("build([\"runner\", \"dunlin\"], \"x86_64\", images)")
+            && package.contains("programs = [\"runner\", \"dunlin\", \"loader\"]")
+            && package.contains("build(programs, \"x86_64\", images)")
     );
 }
 
@@ -63,5 +73,5 @@ fn the_documented_build_makes_what_lambda_takes_and_stops_at_a_failure() {
     }
     let at = text.find(step[0]).unwrap();
     let fenced = text[..at].rfind("```sh").unwrap();
-    assert!(text[fenced..at].contains("set -e"), "the loop goes on after an engine that could not be built");
+    assert!(text[fenced..at].contains("set -e"), "the loop goes on after an image that could not be built");
 }

@@ -1,12 +1,11 @@
-//! How long a scan may take: an execution that times out cannot be caught, so its scan fails with all that its engines found. A
+//! How long a scan and a price batch may take: an execution that times out cannot be caught, so its scan fails with all that its engines found. A
 //! job that takes too long must end before that, as data.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, in its helpers too")]
 
-#[expect(dead_code, reason = "the other contract tests use the rest")]
 mod contract_support;
 
-use contract_support::{Module, attribute, read};
+use contract_support::{Module, attribute, entries, number, read};
 use dunlin_core::owner_config::MAX_TIMEOUT_SECONDS;
 use serde_json::Value;
 
@@ -122,21 +121,60 @@ fn a_run_that_lost_its_machine_has_time_for_another() {
 #[test]
 fn what_batch_tries_again_is_lost_to_the_state_machine_too() {
     let root = Module::root();
-    let definition = root.block("resource", &["aws_batch_job_definition", "engine"]);
-    let strategy = definition.body().blocks().find(|block| block.identifier() == "retry_strategy").unwrap();
-    let rules: Vec<_> = strategy.body().blocks().collect();
-    assert!(rules.len() <= 5, "batch takes five conditions");
-    let machine = machine();
-    let read = job_states(&machine)["Read how the Batch job ended"]["Assign"]["ending"].as_str().unwrap();
-    let lost = read.split("$lost := ").nth(1).unwrap().split(';').next().unwrap();
-    let mut seen = 0;
-    for rule in &rules[..rules.len() - 1] {
-        let text = ["on_reason", "on_status_reason"].iter().find_map(|name| attribute(rule, name)).unwrap().to_string();
-        let text = text.trim_matches('"').trim_end_matches('*').trim_start_matches("Your ").to_owned();
-        assert!(lost.contains(&text), "the state machine does not know {text:?}: {lost}");
-        seen += 1;
+    for job in ["engine", "loader"] {
+        let definition = root.block("resource", &["aws_batch_job_definition", job]);
+        let strategy = definition.body().blocks().find(|block| block.identifier() == "retry_strategy").unwrap();
+        let rules: Vec<_> = strategy.body().blocks().collect();
+        assert_eq!(rules.len(), 2, "{job}: the list, and the rest");
+        assert_eq!(attribute(rules[0], "for_each").unwrap().to_string(), "local.lost_tasks", "{job}");
     }
-    assert_eq!(seen, 4);
-    assert!(lost.contains("$told") && !lost.contains("$reason") && !lost.contains("$status,"), "both places: {lost}");
-    assert!(!lost.contains("Host EC2"), "fargate has no such host");
+    let hcl::Expression::Array(rules) = root.local("lost_tasks") else { panic!("not a list") };
+    assert!(rules.len() < 5, "batch takes five conditions, and the rest is the last one");
+    for machine in [job_states(&machine()), load_states(&prices())] {
+        let read = machine["Read how the Batch job ended"]["Assign"]["ending"].as_str().unwrap();
+        let lost = read.split("$lost := ").nth(1).unwrap().split(';').next().unwrap();
+        let mut seen = 0;
+        for rule in rules {
+            let rule = entries(rule);
+            let told = ["on_reason", "on_status_reason"].map(|name| rule[name]);
+            let text = told.iter().find(|value| ***value != hcl::Expression::Null).unwrap().to_string();
+            let text = text.trim_matches('"').trim_end_matches('*').trim_start_matches("Your ").to_owned();
+            assert!(lost.contains(&text), "the state machine does not know {text:?}: {lost}");
+            seen += 1;
+        }
+        assert_eq!(seen, 4);
+        assert!(
+            lost.contains("$told") && !lost.contains("$reason") && !lost.contains("$status,"),
+            "both places: {lost}"
+        );
+        assert!(!lost.contains("Host EC2"), "fargate has no such host");
+    }
+}
+
+fn prices() -> Value {
+    serde_json::from_str(&read("statemachines/price-batch.asl.json")).unwrap()
+}
+
+fn load_states(machine: &Value) -> &Value {
+    &machine["States"]["Load ranges"]["ItemProcessor"]["States"]
+}
+
+#[test]
+fn the_longest_price_batch_ends_before_its_execution_does() {
+    let machine = prices();
+    let states = &machine["States"];
+    let of_function = |state: &Value| state["TimeoutSeconds"].as_u64().unwrap();
+    let job = of_function(&load_states(&machine)["Load range on Batch"]);
+    let definition = Module::root().block("resource", &["aws_batch_job_definition", "loader"]).clone();
+    let timeout = definition.body().blocks().find(|block| block.identifier() == "timeout").unwrap();
+    let attempt = number(attribute(timeout, "attempt_duration_seconds").unwrap());
+    assert!(job >= attempt + 3000, "{job} s for an attempt of {attempt} s and its time in the queue");
+    let source = read("functions/loader/src/batch.rs");
+    let hours = between(&source, "const STATEMENT_TIMEOUT: Duration = Duration::from_secs(", "* 3600");
+    assert_eq!(hours * 3600, attempt, "the longest statement is half an hour shorter than that");
+    let ends = ["Publish or reject", "Record failure", "Notify receivers"].map(|name| of_function(&states[name]));
+    // On Lambda first, then twice on Batch; the database may be away before each step.
+    let total = of_function(&states["Inspect file"]) + 910 + 2 * job + ends.iter().sum::<u64>() + 3 * DATABASE_AWAY;
+    let allowed = machine["TimeoutSeconds"].as_u64().unwrap();
+    assert!(total <= allowed, "a batch can take {total} s, its execution {allowed} s");
 }

@@ -116,6 +116,8 @@ names! {
         /// The file is gone, or is another one than was inspected.
         FILE_UNUSABLE = "Loader.FileUnusable",
         BAD_INPUT = "Loader.BadInput",
+        /// On Batch: the job was told to stop.
+        TERMINATED = "Loader.Terminated",
     }
     publisher {
         /// Worth another try, for long.

@@ -4,6 +4,7 @@
 use crate::steps::StepError;
 use dunlin_core::{
     BatchId, TenantId,
+    job::Compute,
     prices::{BadRow, BatchKind, BatchState, Faults, Reason},
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct PriceBatchAsked {
     pub multipart_id: Option<String>,
 }
 
+/// Where `loader batch` finds its [`LoaderInput`], as JSON.
+pub const LOADER_INPUT: &str = "DUNLIN_LOADER_INPUT";
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectorInput {
     pub batch: PriceBatchMessage,
@@ -66,9 +70,10 @@ pub struct InspectorOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeItem {
     pub range: u32,
+    pub compute: Compute,
 }
 
-/// Input of `loader`.
+/// Input of `loader`; on Batch in the variable [`LOADER_INPUT`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderInput {
     pub batch: PriceBatchMessage,

@@ -44,7 +44,7 @@ impl Bench {
     /// Seconds to inspect, to load, to publish; and rows.
     async fn run(&self, batch: &PriceBatchMessage, connections: usize) -> Result<([f64; 3], u64)> {
         let begun = Instant::now();
-        let inspected = dunlin_ingest::inspect(&self.objects, &self.database, batch).await?;
+        let inspected = dunlin_ingest::inspect(&self.objects, &self.database, batch, u64::MAX).await?;
         // Of an earlier call: the same content is the same batch.
         if inspected.state == BatchState::Duplicate && batch.kind != BatchKind::Prices {
             return Ok(([0.0; 3], 0));

@@ -4,7 +4,11 @@ use crate::{
 };
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::{InspectorOutput, PriceBatchAsked, PriceBatchMessage, RangeItem};
-use dunlin_core::{keys, prices::BatchState};
+use dunlin_core::{
+    job::Compute,
+    keys,
+    prices::{BatchState, Compression, Range},
+};
 use dunlin_prices::{Inspection, Inspector, inspect_parquet};
 use dunlin_store::{DatabaseConfig, Inspected, Store};
 use std::sync::Arc;
@@ -12,11 +16,13 @@ use std::sync::Arc;
 /// The largest file, in bytes. The API refuses larger ones; this is for those that come by themselves.
 const MAX_BYTES: u64 = 50 << 30;
 
-/// Reads the file once, from its beginning to its end.
+/// Reads the file once, from its beginning to its end. A file that is compressed as a whole is one range, however large it is: with
+/// more than `lambda_bytes` it is one for Batch.
 pub async fn inspect(
     objects: &Arc<dyn ObjectStore>,
     database: &DatabaseConfig,
     batch: &PriceBatchMessage,
+    lambda_bytes: u64,
 ) -> Result<InspectorOutput, Error> {
     check(batch)?;
     let asked = read_request(&**objects, batch).await?;
@@ -35,7 +41,7 @@ pub async fn inspect(
 
     let inspection = look(objects, batch).await?;
     let mut store = Store::connect(database).await?;
-    let noted = note(&mut store, batch, &inspection).await;
+    let noted = note(&mut store, batch, &inspection, lambda_bytes).await;
     store.close().await;
     noted
 }
@@ -75,7 +81,12 @@ async fn look(objects: &Arc<dyn ObjectStore>, batch: &PriceBatchMessage) -> Resu
     Ok(Inspection { sha256: inspection.sha256, layout, ranges })
 }
 
-async fn note(store: &mut Store, batch: &PriceBatchMessage, inspection: &Inspection) -> Result<InspectorOutput, Error> {
+async fn note(
+    store: &mut Store,
+    batch: &PriceBatchMessage,
+    inspection: &Inspection,
+    lambda_bytes: u64,
+) -> Result<InspectorOutput, Error> {
     let layout = match &inspection.layout {
         Ok(layout) => layout,
         Err(faults) => {
@@ -88,7 +99,12 @@ async fn note(store: &mut Store, batch: &PriceBatchMessage, inspection: &Inspect
     match store.inspected(batch, &inspection.sha256, layout, ranges).await? {
         Inspected::Ready => {
             tracing::info!(format = ?layout.format, compression = ?layout.compression, ranges = ranges.len(), bytes = batch.bytes, "file is inspected");
-            let ranges = ranges.iter().map(|range| RangeItem { range: range.range }).collect();
+            let is_packed = layout.compression != Compression::None;
+            let compute = |range: &Range| match is_packed && range.length > lambda_bytes {
+                true => Compute::Batch,
+                false => Compute::Lambda,
+            };
+            let ranges = ranges.iter().map(|range| RangeItem { range: range.range, compute: compute(range) }).collect();
             Ok(InspectorOutput { ended: false, state: BatchState::Loading, ranges })
         }
         Inspected::Duplicate(first) => {

@@ -4,11 +4,15 @@
 
 mod support;
 
-use dunlin_contracts::steps::StepError;
-use dunlin_core::prices::{BatchKind, BatchState, Reason};
+use dunlin_contracts::{prices::RangeItem, steps::StepError};
+use dunlin_core::{
+    job::Compute,
+    prices::{BatchKind, BatchState, Reason},
+};
 use dunlin_ingest::Kind;
-use std::fmt::Write as _;
-use support::World;
+use flate2::{Compression, write::GzEncoder};
+use std::{fmt::Write as _, io::Write as _};
+use support::{LAMBDA_BYTES, World};
 
 const HEADER: &str = "orig_code,dest_code,day,price\n";
 
@@ -31,8 +35,8 @@ async fn rows_in_the_database(world: &World) -> i64 {
 async fn every_step_may_come_twice() {
     let world = World::with_ports().await;
     let batch = world.put(BatchKind::Prices, "a.csv", good_rows(1000).as_bytes()).await;
-    let first = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap();
-    assert_eq!(first, dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap());
+    let first = world.inspect(&batch).await.unwrap();
+    assert_eq!(first, world.inspect(&batch).await.unwrap());
     assert_eq!(first.ranges.len(), 1);
     let loaded = world.load(&batch, 0).await.unwrap();
     assert_eq!((loaded.rows, loaded.bad_rows), (1000, 0));
@@ -43,7 +47,7 @@ async fn every_step_may_come_twice() {
     assert_eq!(published, world.finish(&batch).await.unwrap());
     assert_eq!(rows_in_the_database(&world).await, 1000);
     // Late deliveries of everything before.
-    assert!(dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap().ended);
+    assert!(world.inspect(&batch).await.unwrap().ended);
     world.load(&batch, 0).await.unwrap();
     let error = StepError { name: "States.Timeout".into(), cause: String::new() };
     let failed = dunlin_ingest::fail(&world.config(), &batch, &error).await.unwrap();
@@ -99,15 +103,38 @@ async fn a_file_that_is_bad_as_a_whole_says_what_is_wrong_with_it() {
 async fn a_file_that_changes_under_the_load_is_not_mixed() {
     let world = World::with_ports().await;
     let batch = world.put(BatchKind::Prices, "a.csv", good_rows(10).as_bytes()).await;
-    let inspected = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap();
+    let inspected = world.inspect(&batch).await.unwrap();
     assert_eq!(inspected.ranges.len(), 1);
     let other = world.put(BatchKind::Prices, "a.csv", good_rows(20).as_bytes()).await;
     assert_ne!(other.batch_id, batch.batch_id);
     assert_eq!(world.load(&batch, 0).await.unwrap_err().kind(), Kind::FileUnusable);
     assert_eq!(world.finish(&batch).await.unwrap_err().kind(), Kind::Incomplete);
     world.memory.remove(&other.key);
-    let gone = dunlin_ingest::inspect(&world.objects, &world.config(), &other).await;
+    let gone = world.inspect(&other).await;
     assert_eq!(gone.unwrap_err().kind(), Kind::FileUnusable);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_cut_and_is_large_is_for_batch() {
+    let world = World::with_ports().await;
+    let (small, large) = (good_rows(20), good_rows(20_000));
+    let files = [
+        ("plain.csv", large.clone().into_bytes(), Compute::Lambda),
+        ("small.csv.gz", gzip(&small), Compute::Lambda),
+        ("large.csv.gz", gzip(&large), Compute::Batch),
+    ];
+    for (name, file, compute) in files {
+        assert_eq!(file.len() as u64 > LAMBDA_BYTES, name != "small.csv.gz");
+        let batch = world.put(BatchKind::Prices, name, &file).await;
+        let inspected = world.inspect(&batch).await.unwrap();
+        assert_eq!(inspected.ranges, [RangeItem { range: 0, compute }], "{name}");
+    }
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
 }
 
 #[tokio::test]
@@ -115,10 +142,10 @@ async fn a_message_leads_to_its_own_tenants_files_only() {
     let world = World::with_ports().await;
     let mut batch = world.put(BatchKind::Prices, "a.csv", good_rows(10).as_bytes()).await;
     batch.key = batch.key.replace("/demo/", "/other/");
-    let refused = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await;
+    let refused = world.inspect(&batch).await;
     assert_eq!(refused.unwrap_err().kind(), Kind::BadInput);
     batch.key = format!("price-batches/demo/prices/upload/{}", batch.batch_id);
-    let unasked = dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await;
+    let unasked = world.inspect(&batch).await;
     assert_eq!(unasked.unwrap_err().kind(), Kind::BadInput, "an upload that nobody asked for");
 }
 
@@ -126,7 +153,7 @@ async fn a_message_leads_to_its_own_tenants_files_only() {
 async fn storage_that_stops_in_the_middle_leaves_nothing_and_is_tried_again() {
     let world = World::with_ports().await;
     let batch = world.put(BatchKind::Prices, "a.csv", good_rows(1000).as_bytes()).await;
-    dunlin_ingest::inspect(&world.objects, &world.config(), &batch).await.unwrap();
+    world.inspect(&batch).await.unwrap();
     world.memory.break_streams(Some("price-batches/"));
     assert_eq!(world.load(&batch, 0).await.unwrap_err().kind(), Kind::StorageUnavailable);
     world.memory.break_streams(None);

@@ -16,6 +16,10 @@ const RDS_CA: &[u8] = include_bytes!("../certs/rds-ca.pem");
 
 /// Waiting for somebody else's row lock longer than this is given up and tried again later.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the server looks whether the client of a running statement is still there.
+const CLIENT_CHECK: Duration = Duration::from_secs(10);
+/// A machine that went away without a word is noticed after about twice this, and what it held is free again.
+const SILENCE: Duration = Duration::from_secs(60);
 /// A function that died in the middle of a transaction must not hold its locks for ever.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(300);
 
@@ -74,10 +78,15 @@ impl Store {
         }
         pg.port(config.port).dbname(&config.name).user(&config.user).application_name(&config.application).options(
             format!(
-                "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c timezone=UTC",
+                "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} -c timezone=UTC \
+                 -c client_connection_check_interval={} -c tcp_keepalives_idle={silence} -c tcp_keepalives_interval=10 \
+                 -c tcp_keepalives_count=6 -c tcp_user_timeout={}",
                 config.statement_timeout.as_millis(),
                 LOCK_TIMEOUT.as_millis(),
                 IDLE_IN_TRANSACTION.as_millis(),
+                CLIENT_CHECK.as_millis(),
+                2 * SILENCE.as_millis(),
+                silence = SILENCE.as_secs(),
             ),
         );
         if let Some(password) = password {

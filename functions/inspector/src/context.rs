@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub struct Context {
     pub objects: Arc<dyn ObjectStore>,
     pub database: DatabaseConfig,
+    /// A file that is compressed as a whole, and has more bytes, is loaded on Batch.
+    pub lambda_bytes: u64,
 }
 
 impl Context {
@@ -15,9 +17,11 @@ impl Context {
         let mut env = Env::process();
         let bucket = env.required::<String>("DATA_BUCKET");
         let database = DatabaseSettings::read(&mut env);
+        let lambda_mib = env.required::<u64>("LAMBDA_PACKED_MIB");
         let path_style = env.optional("S3_FORCE_PATH_STYLE").unwrap_or(false);
-        let (bucket, database) = env.finish((|| Some((bucket?, database?)))())?;
+        let (bucket, database, lambda_mib) = env.finish((|| Some((bucket?, database?, lambda_mib?)))())?;
         let aws = Aws::from_env(path_style).await;
-        Ok(Self { objects: Arc::new(aws.objects(bucket)), database: database.config(aws, "inspector") })
+        let objects = Arc::new(aws.objects(bucket));
+        Ok(Self { objects, database: database.config(aws, "inspector"), lambda_bytes: lambda_mib << 20 })
     }
 }

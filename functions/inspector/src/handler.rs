@@ -12,7 +12,8 @@ pub async fn handle(context: &Context, payload: Value) -> Result<InspectorOutput
 }
 
 async fn run(context: &Context, input: &InspectorInput) -> Result<InspectorOutput, Error> {
-    let output = dunlin_ingest::inspect(&context.objects, &context.database, &input.batch).await?;
+    let Context { objects, database, lambda_bytes } = context;
+    let output = dunlin_ingest::inspect(objects, database, &input.batch, *lambda_bytes).await?;
     Ok(output)
 }
 
@@ -28,7 +29,7 @@ mod tests {
     use std::sync::Arc;
 
     fn context(database: &TestDatabase) -> Context {
-        Context { objects: Arc::new(MemoryObjects::default()), database: database.config() }
+        Context { objects: Arc::new(MemoryObjects::default()), database: database.config(), lambda_bytes: 1000 }
     }
 
     #[tokio::test]

@@ -39,7 +39,7 @@ mod tests {
         let event = price_batch(&*context.objects, "loader/range.json").await;
         assert_eq!(handle(&context, event.clone()).await.unwrap_err().name(), "Loader.BadInput", "nobody inspected it");
         let batch: PriceBatchMessage = serde_json::from_value(event["batch"].clone()).unwrap();
-        dunlin_ingest::inspect(&context.objects, &context.database, &batch).await.unwrap();
+        dunlin_ingest::inspect(&context.objects, &context.database, &batch, u64::MAX).await.unwrap();
         let first = handle(&context, event.clone()).await.unwrap();
         assert_eq!((first.rows, first.bad_rows), (1, 0));
         assert_eq!(handle(&context, event).await.unwrap(), first);

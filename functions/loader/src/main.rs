@@ -1,20 +1,35 @@
-//! `loader`: one range of a price batch, checked row by row and copied into the batch's own table.
+//! `loader`: one range of a price batch, checked row by row and copied into the batch's own table. A Lambda function, and with
+//! `loader batch` a job on Batch for a range that is too large for that.
 
+mod batch;
 mod context;
 mod error;
 mod handler;
 
-use dunlin_runtime::{diagnostic, logging};
+use context::Context;
+use dunlin_runtime::{Env, diagnostic, logging};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
+use std::{process::ExitCode, time::Duration};
+
+/// Shorter than the function's own time, and longer than a database needs that scales up.
+const LAMBDA_STATEMENT_TIMEOUT: Duration = Duration::from_secs(840);
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<ExitCode, Error> {
     logging::init("loader");
-    let context = context::Context::from_env().await?;
+    match std::env::args().nth(1).as_deref() {
+        Some("batch") => return Ok(batch::run(Env::process()).await),
+        Some(other) => {
+            return Err(format!("usage: loader batch, or without an argument on Lambda; not {other:?}").into());
+        }
+        None => {}
+    }
+    let context = Context::read(Env::process(), LAMBDA_STATEMENT_TIMEOUT).await?;
     let context = &context;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
         handler::handle(context, event.payload).await.map_err(|e| diagnostic(&e))
     }))
-    .await
+    .await?;
+    Ok(ExitCode::SUCCESS)
 }

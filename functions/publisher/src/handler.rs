@@ -43,7 +43,7 @@ mod tests {
         let context = context(&database);
         let event = price_batch(&*context.objects, "publisher/finish.json").await;
         let batch: PriceBatchMessage = serde_json::from_value(event["batch"].clone()).unwrap();
-        dunlin_ingest::inspect(&context.objects, &context.database, &batch).await.unwrap();
+        dunlin_ingest::inspect(&context.objects, &context.database, &batch, u64::MAX).await.unwrap();
         assert_eq!(handle(&context, event.clone()).await.unwrap_err().name(), "Publisher.Incomplete");
         dunlin_ingest::load(&context.objects, &context.database, &batch, 0).await.unwrap();
         let first = handle(&context, event.clone()).await.unwrap();

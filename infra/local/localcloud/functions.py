@@ -18,6 +18,10 @@ from localcloud.stack import REPOSITORY, Problem, Stack
 _MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 
 
+# Functions whose program is that of Batch jobs too.
+ON_BATCH = ("loader", "runner")
+
+
 def names() -> list[str]:
     """Every function is a folder under functions/, and a binary of the same name."""
     return sorted(folder.parent.name for folder in (REPOSITORY / "functions").glob("*/Cargo.toml"))
@@ -44,7 +48,7 @@ def build() -> None:
 
 
 def pack(stack: Stack) -> None:
-    """A zip per function with the binary as `bootstrap`, and a copy of the runner for Batch jobs."""
+    """A zip per function with the binary as `bootstrap`, and a copy of the programs that are Batch jobs too."""
     stack.functions.mkdir(parents=True, exist_ok=True)
     stamps_file = stack.functions / "stamps.json"
     try:
@@ -59,10 +63,10 @@ def pack(stack: Stack) -> None:
         status = binary.stat()
         stamp = f"{status.st_size}:{status.st_mtime_ns}"
         archive = stack.functions / f"{name}.zip"
-        if stamps.get(name) == stamp and archive.is_file() and (name != "runner" or _runner(stack).is_file()):
+        if stamps.get(name) == stamp and archive.is_file() and (name not in ON_BATCH or program(stack, name).is_file()):
             continue
         packed.append(name)
-        _pack(binary, archive, _runner(stack) if name == "runner" else None)
+        _pack(binary, archive, program(stack, name) if name in ON_BATCH else None)
         stamps[name] = stamp
     for stale in set(stack.functions.glob("*.zip")) - {stack.functions / f"{name}.zip" for name in names()}:
         stale.unlink()
@@ -76,8 +80,9 @@ def digests(stack: Stack) -> dict[str, str]:
     return {name: hashlib.sha256((stack.functions / f"{name}.zip").read_bytes()).hexdigest() for name in names()}
 
 
-def _runner(stack: Stack) -> Path:
-    return stack.home / "bin" / "runner"
+def program(stack: Stack, name: str) -> Path:
+    """Where a Batch job finds a function's program."""
+    return stack.home / "bin" / name
 
 
 def _pack(binary: Path, archive: Path, copy: Path | None) -> None:

@@ -68,7 +68,7 @@ class Emulator:
         stack = self._stack
         home = stack.home
         settings = Settings(
-            stack=stack.label, runner=home / "bin" / "runner", engines=places.engines(), scratch=stack.scratch,
+            stack=stack.label, programs=home / "bin", engines=places.engines(), scratch=stack.scratch,
             sessions=home / "sessions", batch_mode=mode)
         identity = _identity(settings, stack)
         if self.pid is not None:

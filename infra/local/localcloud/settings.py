@@ -14,7 +14,8 @@ class Settings:
     """Settings of one emulator process."""
 
     stack: str
-    runner: Path
+    # Of Batch jobs: `runner`, and those of functions that run there too.
+    programs: Path
     engines: Path
     scratch: Path
     sessions: Path
@@ -27,7 +28,7 @@ class Settings:
         raw = json.loads(path.read_text())
         if raw["batch_mode"] not in MODES:
             raise ValueError(f"batch_mode must be one of {', '.join(MODES)}, not {raw['batch_mode']!r}")
-        paths = {name: Path(raw.pop(name)) for name in ("runner", "engines", "scratch", "sessions")}
+        paths = {name: Path(raw.pop(name)) for name in ("programs", "engines", "scratch", "sessions")}
         return cls(**raw, **paths)
 
     def write(self, path: Path) -> None:

@@ -1,8 +1,10 @@
 //! The machine of price batches against the Rust types.
 
 use crate::machine::{Machine, PAYLOAD_LIMIT, filled, function_of, is_a};
-use dunlin_contracts::prices::{InspectorInput, InspectorOutput, LoaderInput, PriceNotice, PublisherInput, RangeItem};
-use dunlin_core::prices::BatchState;
+use dunlin_contracts::prices::{
+    InspectorInput, InspectorOutput, LOADER_INPUT, LoaderInput, PriceNotice, PublisherInput, RangeItem,
+};
+use dunlin_core::{job::Compute, prices::BatchState};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -24,7 +26,7 @@ fn message() -> Value {
 fn meaning(expression: &str) -> Value {
     match expression.trim() {
         "$states.context.Execution.Input" => message(),
-        "$states.input.range" => json!(0),
+        "$range" => json!(0),
         "$outcome" => json!("rejected"),
         "$rows" => json!(0),
         "$bad_rows" => json!(37),
@@ -37,7 +39,7 @@ fn meaning(expression: &str) -> Value {
 fn payloads_are_the_types_of_the_contracts() {
     let mut checked = BTreeMap::new();
     for state in Machine::price_batch().tasks() {
-        let function = function_of(&state).unwrap();
+        let Some(function) = function_of(&state) else { continue };
         let payload = filled(&state.body["Arguments"]["Payload"], &meaning);
         match function.as_str() {
             "inspector" => is_a::<InspectorInput>(&payload, &state.name),
@@ -57,10 +59,34 @@ fn the_ranges_of_the_largest_file_fit_into_a_payload() {
     let output = InspectorOutput {
         ended: false,
         state: BatchState::Loading,
-        ranges: (0..1000).map(|range| RangeItem { range }).collect(),
+        ranges: (0..1000).map(|range| RangeItem { range, compute: Compute::Lambda }).collect(),
     };
     let bytes = serde_json::to_vec(&output).unwrap().len() + 2048;
     assert!(bytes < PAYLOAD_LIMIT, "{bytes} bytes");
+}
+
+/// The loader's input is one variable, of an expression that this test does not calculate.
+#[test]
+fn a_job_on_batch_gets_what_the_function_gets() {
+    let machine = Machine::price_batch();
+    let states = &machine.definition["States"]["Load ranges"]["ItemProcessor"]["States"];
+    let function = &states["Load range"]["Arguments"]["Payload"];
+    let inner = |name: &str| {
+        let text = function[name].as_str().unwrap();
+        text.trim_start_matches("{% ").trim_end_matches(" %}").to_owned()
+    };
+    let given = &states["Load range on Batch"]["Arguments"]["ContainerOverrides"]["Environment"];
+    let value = format!("{{% $string({{'batch': {}, 'range': {}}}) %}}", inner("batch"), inner("range"));
+    assert_eq!(given, &json!([{"Name": LOADER_INPUT, "Value": value}]));
+    let compute = serde_json::to_value(Compute::Batch).unwrap();
+    let condition = format!("{{% $compute = '{}' %}}", compute.as_str().unwrap());
+    assert_eq!(states["Choose compute"]["Choices"][0], json!({"Condition": condition, "Next": "Load range on Batch"}));
+    // What Lambda has not enough of, Batch has.
+    let catch = &states["Load range"]["Catch"][0];
+    assert_eq!(catch["Next"], "Load range on Batch");
+    for name in ["Sandbox.Timedout", "Runtime.OutOfMemory", "States.Timeout"] {
+        assert!(catch["ErrorEquals"].as_array().unwrap().contains(&json!(name)), "{name}");
+    }
 }
 
 #[test]

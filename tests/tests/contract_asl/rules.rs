@@ -87,7 +87,7 @@ fn every_error_name_exists() {
                 .split('\'')
                 .skip(1)
                 .step_by(2)
-                .filter(|word| word.starts_with("Runner.") || word.starts_with("States."))
+                .filter(|word| ["Runner.", "Loader.", "States."].iter().any(|prefix| word.starts_with(prefix)))
             {
                 assert!(known.contains(word), "{}: unknown error name {word}", state.name);
             }

@@ -186,3 +186,76 @@ async fn a_file_that_a_partner_puts_into_s3_is_a_batch() -> Result<()> {
     ensure!(world.rates(a, b, "2026-04-01", "2026-04-01").await? == [Some(30.0)]);
     Ok(())
 }
+
+const LARGE_ROWS: u64 = 300_000;
+
+/// Compressed, it cannot be cut: one range, and too large for Lambda.
+fn large(origin: &str, destination: &str) -> Result<Vec<u8>> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    writeln!(packed, "orig_code,dest_code,day,price")?;
+    for n in 0..LARGE_ROWS {
+        // Numbers that do not compress well, and none twice.
+        let price = 1 + n * 7919 % LARGE_ROWS;
+        let (day, units, hundredths) = (1 + n % 31, 1 + price / 100, price % 100);
+        writeln!(packed, "{origin},{destination},2026-05-{day:02},{units}.{hundredths:02}")?;
+    }
+    let packed = packed.finish()?;
+    ensure!(packed.len() > 1 << 20, "{} bytes are for lambda", packed.len());
+    Ok(packed)
+}
+
+#[tokio::test]
+async fn a_large_file_that_cannot_be_cut_is_loaded_on_batch_and_on_another_machine_when_that_is_lost() -> Result<()> {
+    let (world, cloud) = (World::make().await?, Cloud::connect().await?);
+    let mut database = cloud.database().await?;
+    let (a, b) = (&world.ports[0], &world.ports[1]);
+    let packed = large(a, b)?;
+
+    // A loader reads the ports first, and waits for this until the test has seen it.
+    let hold = database.transaction().await?;
+    hold.batch_execute("lock table ports in access exclusive mode").await?;
+    let id = send(&world.api, "prices", packed, json!({})).await?;
+    let running = async || Ok(cloud.load_jobs(&id).await?.into_iter().find(|(_, state)| state == "RUNNING"));
+    let (job, _) = wait::until("the loader to run on batch", Duration::from_secs(60), running).await?;
+    cloud.interrupt(&job).await?;
+    let again = wait::until("another attempt", Duration::from_secs(60), async || {
+        let told = cloud.batch.describe_jobs().jobs(&job).send().await?;
+        let job = told.jobs().first().context("no such job")?.clone();
+        let is_again = job.attempts().len() == 1 && job.status().is_some_and(|state| state.as_str() == "RUNNING");
+        Ok(is_again.then_some(job))
+    })
+    .await?;
+    let lost = again.attempts()[0].status_reason().unwrap_or_default();
+    ensure!(lost.contains("Spot Task was interrupted"), "{lost}");
+    hold.rollback().await?;
+
+    let view = published(&world.api, &id).await?;
+    ensure!((view.rows, view.ranges, view.bad_rows) == (Some(LARGE_ROWS), 1, 0), "{view:#?}");
+    let rates = world.rates(a, b, "2026-05-01", "2026-05-31").await?;
+    ensure!(rates.iter().all(Option::is_some), "{rates:?}");
+    let jobs = cloud.load_jobs(&id).await?;
+    ensure!(jobs == [(job, "SUCCEEDED".to_owned())], "{jobs:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_load_on_batch_that_fails_fails_the_batch_and_says_why() -> Result<()> {
+    let (world, cloud) = (World::make().await?, Cloud::connect().await?);
+    let mut database = cloud.database().await?;
+    let hold = database.transaction().await?;
+    hold.batch_execute("lock table ports in access exclusive mode").await?;
+    let id = send(&world.api, "prices", large(&world.ports[0], &world.ports[1])?, json!({})).await?;
+    wait::until("the loader", Duration::from_secs(60), async || {
+        Ok(cloud.load_jobs(&id).await?.into_iter().find(|(_, state)| state == "RUNNING"))
+    })
+    .await?;
+    let key = read(&world.api, &id).await?.key.context("no key")?;
+    cloud.objects.delete_object().bucket(value("DATA_BUCKET")?).key(&key).send().await?;
+    hold.rollback().await?;
+
+    let view = ended(&world.api, &id).await?;
+    let error = view.error.clone().unwrap_or_default();
+    ensure!(view.status == BatchState::Failed && error.contains("Loader.FileUnusable"), "{view:#?}");
+    ensure!(error.contains("exit code 66") && error.contains("log stream "), "{error}");
+    Ok(())
+}

@@ -3,7 +3,7 @@
 use dunlin_cloud::{ObjectStore, memory::MemoryObjects};
 use dunlin_contracts::{
     VERSION,
-    prices::{LoaderOutput, PriceBatchMessage, PublisherOutput},
+    prices::{InspectorOutput, LoaderOutput, PriceBatchMessage, PublisherOutput},
 };
 use dunlin_core::{BatchId, TenantId, prices::BatchKind};
 use dunlin_ingest::Error;
@@ -16,6 +16,9 @@ use parquet::{
 };
 use std::sync::Arc;
 use time::OffsetDateTime;
+
+/// A compressed file of more is one for Batch.
+pub const LAMBDA_BYTES: u64 = 1000;
 
 pub struct World {
     pub database: TestDatabase,
@@ -65,6 +68,10 @@ impl World {
         }
     }
 
+    pub async fn inspect(&self, batch: &PriceBatchMessage) -> Result<InspectorOutput, Error> {
+        dunlin_ingest::inspect(&self.objects, &self.config(), batch, LAMBDA_BYTES).await
+    }
+
     pub async fn load(&self, batch: &PriceBatchMessage, range: u32) -> Result<LoaderOutput, Error> {
         dunlin_ingest::load(&self.objects, &self.config(), batch, range).await
     }
@@ -75,7 +82,7 @@ impl World {
 
     /// What the state machine does.
     pub async fn run(&self, batch: &PriceBatchMessage) -> Result<PublisherOutput, Error> {
-        let inspected = dunlin_ingest::inspect(&self.objects, &self.config(), batch).await?;
+        let inspected = self.inspect(batch).await?;
         if inspected.ended {
             return Ok(PublisherOutput { state: inspected.state, rows: 0, bad_rows: 0 });
         }

@@ -51,6 +51,8 @@ class Task:
     image: str
     command: list[str]
     environment: dict[str, str]
+    # The ARN of the role whose credentials it gets, as Fargate hands them out; an engine's job has none.
+    role: str | None
     vcpus: float
     memory_mib: int
     timeout_seconds: int | None

@@ -35,14 +35,14 @@ def pump(stream: IO[bytes], write: Callable[[str], None]) -> threading.Thread:
 
 
 class ProcessAttempt:
-    """Runs `<runner> <command...>` directly on this machine."""
+    """Runs `<program> <command...>` directly on this machine."""
 
     kind = "process"
 
-    def __init__(self, task: Task, runner: Path, base_environment: dict[str, str], scratch: Path,
+    def __init__(self, task: Task, program: Path, base_environment: dict[str, str], scratch: Path,
                  started: Callable[[int], None] = lambda pid: None):
         self._task = task
-        self._runner = runner
+        self._program = program
         self._base = base_environment
         self._scratch = scratch
         self._started = started
@@ -53,9 +53,9 @@ class ProcessAttempt:
         self._seen: dict[tuple[int, int], Process] = {}
 
     def start(self) -> None:
-        """Start the runner."""
-        if not os.access(self._runner, os.X_OK):
-            raise StartFailure(f"CannotStartContainerError: there is no runner at {self._runner}")
+        """Start the program."""
+        if not os.access(self._program, os.X_OK):
+            raise StartFailure(f"CannotStartContainerError: there is no program {self._program}")
         self._scratch.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix=f"job-{self._task.job_id[:8]}-", dir=self._scratch))
         environment = {
@@ -68,7 +68,7 @@ class ProcessAttempt:
         }
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _LIMITS, "job", str(self._runner), *self._task.command],
+                ["/bin/sh", "-c", _LIMITS, "job", str(self._program), *self._task.command],
                 cwd=self._folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -97,7 +97,7 @@ class ProcessAttempt:
         return found
 
     def terminate(self) -> None:
-        """SIGTERM to the runner alone, as a container's first process gets it: it ends its engine itself."""
+        """SIGTERM to the first process alone, as in a container: a runner ends its engine itself."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

@@ -277,6 +277,7 @@ class Scheduler:
         return Task(
             job_id=job["jobId"], name=job["jobName"], image=container.get("image", ""),
             command=list(container.get("command", [])), environment={**given, **own},
+            role=container.get("jobRoleArn") or None,
             vcpus=detail.requirement(container, "VCPU") or 1.0,
             memory_mib=int(detail.requirement(container, "MEMORY")),
             timeout_seconds=(job.get("timeout") or {}).get("attemptDurationSeconds"), log=log,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import dataclasses
 import json
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from ministack.core import responses
+from ministack.core import lambda_runtime, responses
 from ministack.services import batch as stub
 from ministack.services import cloudwatch_logs, eventbridge
 
@@ -25,6 +27,12 @@ from localcloud.settings import MODES, Settings
 logger = logging.getLogger("batch")
 _LOG_GROUP = "/aws/batch/job"
 Answer = tuple[int, dict[str, str], bytes]
+
+
+def _program(image: str) -> str:
+    """What an image's entry point is: `dunlin/function/<name>` has that function's program, an engine the runner."""
+    folder, _, name = image.rpartition("/")
+    return name.split(":")[0] if folder.endswith("/function") else "runner"
 
 
 def _arn(resource: str) -> str:
@@ -80,10 +88,22 @@ class EmulatorWorld:
     def attempt(self, task: Task, number: int) -> Attempt:
         """A container where one can be had, else a process; a stack may insist on either."""
         mode = self.mode
+        task = self._with_credentials(task)
         if mode == "container" or (mode == "auto" and container.image_present(task.image)):
             return container.ContainerAttempt(task, self._settings.stack, number, self._settings.scratch, self._started)
         base = {"ENGINES_DIR": str(self._settings.engines)}
-        return ProcessAttempt(task, self._settings.runner, base, self._settings.scratch, self._started)
+        return ProcessAttempt(task, self._settings.programs / _program(task.image), base, self._settings.scratch,
+                              self._started)
+
+    def _with_credentials(self, task: Task) -> Task:
+        """Those of the job's role, in its environment. A container of Fargate asks for them at an address of its own."""
+        if task.role is None:
+            return task
+        # The emulator hands out credentials to functions only, and knows an account by a function's ARN.
+        arn = f"arn:aws:lambda:{responses.get_region()}:{responses.get_account_id()}:function:{task.job_id}"
+        job = {"Role": task.role, "FunctionArn": arn, "FunctionName": task.job_id}
+        given = {**lambda_runtime.execution_credentials(job), "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
+        return dataclasses.replace(task, environment={**given, **task.environment})
 
 
 class Batch:
