@@ -103,7 +103,7 @@ class Recognising(StackCase):
 
 class Restarting(StackCase):
     def test_another_terminal_is_no_reason_to_restart(self) -> None:
-        settings = services.Settings(stack="test", runner=Path("r"), engines=Path("e"), scratch=Path("s"),
+        settings = services.Settings(stack="test", programs=Path("p"), engines=Path("e"), scratch=Path("s"),
                                      sessions=Path("n"))
         with mock.patch.dict(os.environ, {"PATH": "/usr/bin"}):
             first = services._identity(settings, self.stack)
