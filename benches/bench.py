@@ -21,7 +21,7 @@ from localcloud.console import say  # noqa: E402
 from localcloud.stack import Problem as CloudProblem  # noqa: E402
 
 # In this order. `build` compiles everything from nothing and takes minutes: it runs when it is named.
-_PARTS = ("coldstart", "aggregator", "orchestration", "local", "prices")
+_PARTS = ("coldstart", "aggregator", "orchestration", "local", "prices", "rates")
 _BY_NAME = (*_PARTS, "build")
 
 

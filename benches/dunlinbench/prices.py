@@ -2,8 +2,10 @@
 beside the least that Postgres can do: COPY BINARY into a bare table.
 
 Both get the same file and the same server, in turns. Dunlin's part are the steps that its functions take (inspect, load ranges
-over two connections, publish), every row checked; `psql` leaves the checks to two foreign keys and a primary key. PGLOADER=<program>
-is an installed pgloader; without it, the one on the PATH.
+over two connections, publish), every row checked; `psql` leaves the checks to two foreign keys and a primary key. pgloader is
+Debian's package of that name, installed when it is missing; PGLOADER=<program> is another one.
+
+Then what has no peer here: ten million rows over one, two and four connections, and the memory that a file of a gigabyte takes.
 """
 
 from __future__ import annotations
@@ -16,20 +18,23 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from localcloud import price_files
+from localcloud import price_files, tools
 from localcloud.console import run as run_tool
 from localcloud.console import say, step
 
 from dunlinbench import database, measure
-from dunlinbench.functions import Running
-from dunlinbench.report import HOME, REPOSITORY, Problem, Row, at_least, skipped, told
-from dunlinbench.stub import ObjectServer
+from dunlinbench.report import HOME, REPOSITORY, Problem, Row, at_least, below, told
 
 PART = "prices"
 _SIZES = {10_000: 4, 1_000_000: 10}
 _ROUNDS = int(os.environ.get("ROUNDS", "3"))
 _CONNECTIONS = 2
+_LARGE = 10_000_000
+# A gigabyte, at 27 bytes a row. A function has 1,024 MB, and shall need no more than a tenth of it.
+_LARGEST = 37_000_000
+_MEMORY_MIB = 100
 
 _TABLE = """
 drop table if exists peer_prices, peer_ports;
@@ -45,12 +50,8 @@ _BARE = "drop table if exists bare; create table bare (batch int, orig int, dest
 
 def run() -> list[Row]:
     """Rounds of: \\copy, ours, and the bare limit."""
-    loader = _loader()
-    home = HOME / "prices"
-    home.mkdir(parents=True, exist_ok=True)
-    with step("writing the files"):
-        price_files.write_regions(home / "regions.csv")
-        price_files.write_ports(home / "ports.csv")
+    program, home = build(), places()
+    pgloader = _pgloader()
     rows: list[Row] = []
     for size, limit in _SIZES.items():
         ours: list[dict[str, float]] = []
@@ -60,45 +61,88 @@ def run() -> list[Row]:
         for number in range(_ROUNDS):
             say(f"{size:,} rows: round {number + 1} of {_ROUNDS}")
             # Another file each time: the same content would be the same batch.
-            file = home / f"prices-{size}-{number}.csv"
-            price_files.write_prices(file, size, seed=number + 1)
+            file = generate(program, home, size, seed=number + 1)
             with database.fresh() as (postgres, password):
-                environment = _environment(postgres, password)
-                _migrate(postgres, password)
+                environment = environment_of(postgres, password)
+                ask(program, environment, "migrate")
                 copies.append(_copy(file, home, environment))
-                ours.append(_ours(loader, file, environment))
+                ours.append(ask(program, environment, "load", file, _CONNECTIONS))
                 bare.append(_bare(environment, size))
-                if program := _pgloader():
-                    loads.append(_pgload(program, file, home, environment))
+                loads.append(_pgload(pgloader, file, home, environment))
             file.unlink()
         rows += _rows(size, limit, ours, copies, bare, loads)
+    return [*rows, *_large(program, home)]
+
+
+def _large(program: Path, home: Path) -> list[Row]:
+    rows: list[Row] = []
+    with database.fresh() as (postgres, password):
+        environment = environment_of(postgres, password)
+        ask(program, environment, "migrate")
+        for connections in (1, 2, 4):
+            file = generate(program, home, _LARGE, seed=connections)
+            with step(f"{_LARGE:,} rows over {connections}"):
+                ours = ask(program, environment, "load", file, connections)
+            file.unlink()
+            rows.append(told(PART, f"{_LARGE:,} rows, ranges loaded over {connections} connection{'s' * (connections > 1)}",
+                             f"{ours['seconds']:.1f} s, {_LARGE / ours['seconds']:,.0f} rows/s ({_parts(ours['inspect'], ours['load'], ours['publish'])})",
+                             **ours))
+        file = generate(program, home, _LARGEST, seed=9)
+        size = file.stat().st_size
+        with step(f"{_LARGEST:,} rows over 1"):
+            ours = ask(program, environment, "load", file, 1)
+        file.unlink()
+    rows.append(below(PART, f"{_LARGEST:,} rows, a file of {size / 1e9:.2f} GB, in {ours['seconds']:.0f} s: peak memory of all steps in one process",
+                      ours["peak_kib"] / 1024, _MEMORY_MIB, "MiB", **ours))
     return rows
 
 
-def _loader() -> Path:
+def _parts(inspect: float, load: float, publish: float) -> str:
+    return f"inspect {inspect:.3f}, load {load:.3f}, publish {publish:.3f}"
+
+
+def build() -> Path:
+    """The program that takes the functions' steps, optimised."""
     with step("building the loader, optimised"):
-        run_tool(["cargo", "build", "--release", "--quiet", "-p", "dunlin-ingest", "--example", "load"], what="cargo build",
+        run_tool(["cargo", "build", "--release", "--quiet", "-p", "dunlin-ingest", "--example", "prices"], what="cargo build",
                  cwd=REPOSITORY, show=True)
-    return REPOSITORY / "target" / "release" / "examples" / "load"
+    return REPOSITORY / "target" / "release" / "examples" / "prices"
 
 
-def _environment(postgres: dict[str, str], password: str) -> dict[str, str]:
+def places() -> Path:
+    """A folder with the files of regions and ports."""
+    home = HOME / "prices"
+    home.mkdir(parents=True, exist_ok=True)
+    price_files.write_regions(home / "regions.csv")
+    price_files.write_ports(home / "ports.csv")
+    return home
+
+
+def generate(program: Path, home: Path, rows: int, *, seed: int) -> Path:
+    """A file of prices; another seed makes another one."""
+    file = home / f"prices-{rows}-{seed}.csv"
+    run_tool([program, "generate", str(rows), str(seed), home / "ports.csv", file], what="writing a file of prices")
+    return file
+
+
+def ask(program: Path, environment: dict[str, str], *words: object) -> Any:
+    """What a command of the program prints."""
+    done = subprocess.run([program, *map(str, words)], env=environment, capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Problem(f"`prices {words[0]}` ended with exit code {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def environment_of(postgres: dict[str, str], password: str) -> dict[str, str]:
+    """For the program, and for psql."""
     names = {"PGHOST": "DATABASE_HOST", "PGPORT": "DATABASE_PORT", "PGDATABASE": "DATABASE_NAME", "PGUSER": "DATABASE_USER"}
     return measure.clean_environment(PGPASSWORD=password, **postgres,
                                      **{name: postgres[other] for name, other in names.items()})
 
 
-def _migrate(postgres: dict[str, str], password: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        objects = ObjectServer(Path(folder), password)
-        with Running("migrate", {**postgres, **objects.environment}) as migrate:
-            _, ok, answer = migrate.ask(b"{}")
-        objects.close()
-    if not ok:
-        raise Problem(f"the bench's database could not be migrated: {answer}")
-
-
-def _psql(environment: dict[str, str], *commands: str) -> tuple[float, str]:
+def psql(environment: dict[str, str], *commands: str) -> tuple[float, str]:
+    """Seconds that the commands took, and what they printed."""
     words = [word for command in commands for word in ("-c", command)]
     began = time.monotonic()
     done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *words], env=environment, check=False,
@@ -110,37 +154,32 @@ def _psql(environment: dict[str, str], *commands: str) -> tuple[float, str]:
 
 
 def _prepare_peer(home: Path, environment: dict[str, str]) -> None:
-    _psql(environment, _TABLE, f"\\copy peer_ports (region, code, name) from '{home / 'ports.csv'}' csv header")
+    psql(environment, _TABLE, f"\\copy peer_ports (region, code, name) from '{home / 'ports.csv'}' csv header")
 
 
 def _copy(file: Path, home: Path, environment: dict[str, str]) -> float:
     _prepare_peer(home, environment)
-    return _psql(environment, f"\\copy peer_prices from '{file}' csv header")[0]
-
-
-def _ours(loader: Path, file: Path, environment: dict[str, str]) -> dict[str, float]:
-    done = subprocess.run([loader, file, str(_CONNECTIONS)], env=environment, capture_output=True, text=True, check=False,
-                          stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise Problem(f"the loader ended with exit code {done.returncode}: {done.stderr[-2000:]}")
-    answer: dict[str, float] = json.loads(done.stdout)
-    return answer
+    return psql(environment, f"\\copy peer_prices from '{file}' csv header")[0]
 
 
 def _bare(environment: dict[str, str], size: int) -> float:
     """The batch's own rows, out and in again, in the format in which they came."""
     with tempfile.NamedTemporaryFile() as file:
-        table = _psql(environment, "select 'price_rows_' || max(number) from price_batches where kind = 'prices'")[1].strip()
-        _psql(environment, f"\\copy {table} to '{file.name}' (format binary)", _BARE)
-        took, _ = _psql(environment, f"\\copy bare from '{file.name}' (format binary)")
-    count = _psql(environment, "select count(*) from bare")[1].strip()
+        table = psql(environment, "select 'price_rows_' || max(number) from price_batches where kind = 'prices'")[1].strip()
+        psql(environment, f"\\copy {table} to '{file.name}' (format binary)", _BARE)
+        took, _ = psql(environment, f"\\copy bare from '{file.name}' (format binary)")
+    count = psql(environment, "select count(*) from bare")[1].strip()
     if int(count) != size:
         raise Problem(f"{count} of {size} rows were published")
     return took
 
 
-def _pgloader() -> str | None:
-    return os.environ.get("PGLOADER") or shutil.which("pgloader")
+def _pgloader() -> str:
+    if named := os.environ.get("PGLOADER"):
+        return named
+    if not shutil.which("pgloader"):
+        tools.apt(["pgloader"], "pgloader")
+    return "pgloader"
 
 
 def _pgload(program: str, file: Path, home: Path, environment: dict[str, str]) -> float:
@@ -160,7 +199,7 @@ def _rows(size: int, limit: int, ours: list[dict[str, float]], copies: list[floa
     seconds, copied = middle("seconds"), statistics.median(copies)
     least = statistics.median(bare)
     what = f"{size:,} rows"
-    parts = f"inspect {middle('inspect'):.3f}, load {middle('load'):.3f}, publish {middle('publish'):.3f}"
+    parts = _parts(middle("inspect"), middle("load"), middle("publish"))
     rows = [
         told(PART, f"{what}: from file to visible, every row checked", f"{seconds:.3f} s, {size / seconds:,.0f} rows/s ({parts})",
              rounds=ours),
@@ -169,10 +208,7 @@ def _rows(size: int, limit: int, ours: list[dict[str, float]], copies: list[floa
         told(PART, f"{what}: of the bare limit, COPY BINARY into a table without anything", f"{least / seconds * 100:.0f} percent "
              f"({least:.3f} s, {size / least:,.0f} rows/s)", rounds=bare),
     ]
-    if loads:
-        loaded = statistics.median(loads)
-        rows.append(told(PART, f"{what}: pgloader into the constrained table", f"{loaded / seconds:.1f} times ({loaded:.2f} s)",
-                         rounds=loads))
-    else:
-        rows.append(skipped(PART, f"{what}: pgloader", "install the Debian package pgloader"))
+    loaded = statistics.median(loads)
+    rows.append(told(PART, f"{what}: pgloader into the constrained table", f"{loaded / seconds:.1f} times ({loaded:.2f} s)",
+                     rounds=loads))
     return rows

@@ -226,7 +226,6 @@ resource "aws_batch_job_definition" "loader" {
     }
   }
 
-  # Half an hour more than its longest statement: functions/loader/src/batch.rs.
   timeout {
     attempt_duration_seconds = 14400
   }

@@ -145,6 +145,7 @@ pub struct PriceBatchAccepted {
     pub complete: bool,
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
+    /// In the logs of everything that becomes of the batch.
     pub trace_id: String,
 }
 

@@ -89,6 +89,11 @@ impl BatchId {
     pub fn of_request(tenant: &TenantId, idempotency_key: &str) -> Self {
         Self(Uuid::new_v5(&NAMESPACE, format!("batch request\n{tenant}\n{idempotency_key}").as_bytes()))
     }
+
+    /// Of everything that becomes of the batch: S3 passes no trace on, and its id is one that every step knows.
+    pub fn trace_id(self) -> String {
+        self.0.simple().to_string()
+    }
 }
 
 impl ScanId {

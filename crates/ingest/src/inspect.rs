@@ -10,11 +10,14 @@ use dunlin_core::{
     prices::{BatchState, Compression, Range},
 };
 use dunlin_prices::{Inspection, Inspector, inspect_parquet};
-use dunlin_store::{DatabaseConfig, Inspected, Store};
+use dunlin_store::{BatchRow, DatabaseConfig, Inspected, Store};
 use std::sync::Arc;
 
 /// The largest file, in bytes. The API refuses larger ones; this is for those that come by themselves.
 const MAX_BYTES: u64 = 50 << 30;
+
+/// A smaller file is read in the time in which another connection would be made.
+const SOON_READ: u64 = 8 << 20;
 
 /// Reads the file once, from its beginning to its end. A file that is compressed as a whole is one range, however large it is: with
 /// more than `lambda_bytes` it is one for Batch.
@@ -29,8 +32,30 @@ pub async fn inspect(
     // The row is there before the file is read: people see the batch, and a failure from here on has a place.
     let mut store = Store::connect(database).await?;
     let known = store.register_batch(batch, asked.as_ref()).await;
-    store.close().await;
-    let known = known?;
+    let mut connection = Some(store);
+    if batch.bytes > SOON_READ
+        && let Some(store) = connection.take()
+    {
+        store.close().await;
+    }
+    let inspected = match known {
+        Ok(known) => go_on(objects, database, batch, lambda_bytes, &known, &mut connection).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Some(store) = connection {
+        store.close().await;
+    }
+    inspected
+}
+
+async fn go_on(
+    objects: &Arc<dyn ObjectStore>,
+    database: &DatabaseConfig,
+    batch: &PriceBatchMessage,
+    lambda_bytes: u64,
+    known: &BatchRow,
+    connection: &mut Option<Store>,
+) -> Result<InspectorOutput, Error> {
     if known.state.is_end() {
         tracing::info!(batch.state = known.state.as_str(), "batch had ended before");
         return Ok(ended(known.state));
@@ -40,10 +65,11 @@ pub async fn inspect(
     }
 
     let inspection = look(objects, batch).await?;
-    let mut store = Store::connect(database).await?;
-    let noted = note(&mut store, batch, &inspection, lambda_bytes).await;
-    store.close().await;
-    noted
+    let store = match connection.take() {
+        Some(store) => store,
+        None => Store::connect(database).await?,
+    };
+    note(connection.insert(store), batch, &inspection, lambda_bytes).await
 }
 
 fn ended(state: BatchState) -> InspectorOutput {

@@ -33,14 +33,18 @@ async fn load_with(
     batch: &PriceBatchMessage,
     range: u32,
 ) -> Result<LoaderOutput, Error> {
-    let row = store.range(batch, range).await?;
+    let mut ports = PortTable::new();
+    // Both on their way at once: one round trip.
+    let row = if batch.kind == BatchKind::Prices {
+        let insert = |code: &str, id: i32| ports.insert(code, id);
+        let (row, ()) = futures::try_join!(store.range(batch, range), store.ports_of(&batch.tenant, insert))?;
+        row
+    } else {
+        store.range(batch, range).await?
+    };
     let row = row.ok_or_else(|| Error::BadInput(format!("batch {} has no range {range}", batch.batch_id)))?;
     if row.loaded {
         return Ok(done_before(range, row.rows, row.bad_rows));
-    }
-    let mut ports = PortTable::new();
-    if row.kind == BatchKind::Prices {
-        store.ports_of(&batch.tenant, |code, id| ports.insert(code, id)).await?;
     }
     let load = match store.load_range(batch, &row).await? {
         LoadStart::Ready(load) => load,

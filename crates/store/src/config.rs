@@ -68,11 +68,14 @@ pub struct DatabaseConfig {
     /// For all tries together. A paused Aurora takes 15 to 30 s to resume.
     pub connect_timeout: Duration,
     pub statement_timeout: Duration,
+    /// How often the server looks whether the client of a running statement is still there; zero: only when it has an answer.
+    pub client_check: Duration,
 }
 
 impl DatabaseConfig {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(35);
     pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+    pub const CLIENT_CHECK: Duration = Duration::from_secs(10);
 
     pub fn new(host: impl Into<String>, port: u16, name: impl Into<String>, user: impl Into<String>) -> Self {
         Self {
@@ -85,6 +88,7 @@ impl DatabaseConfig {
             application: "dunlin".to_owned(),
             connect_timeout: Self::CONNECT_TIMEOUT,
             statement_timeout: Self::STATEMENT_TIMEOUT,
+            client_check: Self::CLIENT_CHECK,
         }
     }
 }

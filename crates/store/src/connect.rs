@@ -16,8 +16,6 @@ const RDS_CA: &[u8] = include_bytes!("../certs/rds-ca.pem");
 
 /// Waiting for somebody else's row lock longer than this is given up and tried again later.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often the server looks whether the client of a running statement is still there.
-const CLIENT_CHECK: Duration = Duration::from_secs(10);
 /// A machine that went away without a word is noticed after about twice this, and what it held is free again.
 const SILENCE: Duration = Duration::from_secs(60);
 /// A function that died in the middle of a transaction must not hold its locks for ever.
@@ -84,7 +82,7 @@ impl Store {
                 config.statement_timeout.as_millis(),
                 LOCK_TIMEOUT.as_millis(),
                 IDLE_IN_TRANSACTION.as_millis(),
-                CLIENT_CHECK.as_millis(),
+                config.client_check.as_millis(),
                 2 * SILENCE.as_millis(),
                 silence = SILENCE.as_secs(),
             ),

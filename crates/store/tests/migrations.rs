@@ -22,7 +22,8 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
             "V6__resolved_at",
             "V7__latest_scan",
             "V8__fewer_indexes",
-            "V9__prices"
+            "V9__prices",
+            "V10__short_statistics"
         ]
     );
     let second = store.migrate().await.unwrap();

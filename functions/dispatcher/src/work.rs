@@ -56,8 +56,7 @@ fn created(envelope: &Envelope) -> Result<Work, String> {
         etag,
         bytes: object.size,
         received_at: envelope.time,
-        // S3 passes no trace on. The batch's id is one that every step knows.
-        trace_id: batch_id.as_uuid().simple().to_string(),
+        trace_id: batch_id.trace_id(),
     }))
 }
 

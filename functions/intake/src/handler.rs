@@ -33,7 +33,7 @@ async fn route(context: &Context, request: &Request, trace_id: &str) -> Result<R
     match (request.method().as_str(), path.as_slice()) {
         ("POST", ["v1", "scans"]) => routes::scans::create(context, &caller, request, trace_id).await,
         ("DELETE", ["v1", "scans", id]) => routes::scans::cancel(context, &caller, id, trace_id).await,
-        ("POST", ["v1", "price-batches"]) => routes::prices::create(context, &caller, request, trace_id).await,
+        ("POST", ["v1", "price-batches"]) => routes::prices::create(context, &caller, request).await,
         ("POST", ["v1", "price-batches", id, "complete"]) => {
             routes::prices::complete(context, &caller, id, request).await
         }

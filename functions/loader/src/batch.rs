@@ -13,9 +13,6 @@ use tokio::{
     time::sleep,
 };
 
-/// Half an hour less than the job has: `timeout` in `infra/terraform/price_batches.tf`.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4 * 3600 - 1800);
-
 /// A job that waits costs little, and a new one minutes. What is away for longer is not worth it.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(75 * 60);
 const STORAGE_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -48,7 +45,7 @@ async fn work(mut env: Env) -> Result<LoaderOutput, Error> {
     let bad = |what: String| Error::from(dunlin_ingest::Error::BadInput(what));
     let input =
         env.required::<Value>(LOADER_INPUT).ok_or_else(|| bad(format!("{LOADER_INPUT} is not there, or no JSON")))?;
-    let context = Context::read(env, STATEMENT_TIMEOUT).await.map_err(|error| bad(error.to_string()))?;
+    let context = Context::read(env).await.map_err(|error| bad(error.to_string()))?;
     persist(async || handler::handle(&context, input.clone()).await).await
 }
 

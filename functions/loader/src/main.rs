@@ -10,10 +10,7 @@ use context::Context;
 use dunlin_runtime::{Env, diagnostic, logging};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
-use std::{process::ExitCode, time::Duration};
-
-/// Shorter than the function's own time, and longer than a database needs that scales up.
-const LAMBDA_STATEMENT_TIMEOUT: Duration = Duration::from_secs(840);
+use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Error> {
@@ -25,7 +22,7 @@ async fn main() -> Result<ExitCode, Error> {
         }
         None => {}
     }
-    let context = Context::read(Env::process(), LAMBDA_STATEMENT_TIMEOUT).await?;
+    let context = Context::read(Env::process()).await?;
     let context = &context;
     run(service_fn(move |event: LambdaEvent<Value>| async move {
         handler::handle(context, event.payload).await.map_err(|e| diagnostic(&e))

@@ -27,6 +27,9 @@ pub async fn handle(context: &Context, payload: Value) -> Result<Output, Error> 
 
 async fn bring_up_to_date(context: &Context, store: &mut Store) -> Result<Migrated, StoreError> {
     let migrated = store.migrate().await?;
+    // What only the owner can remove while people read.
+    let swept = store.sweep().await?;
+    tracing::info!(tables.dropped = swept.dropped, tables.left = swept.left, "tables of ended price batches");
     if let Some(role) = &context.application {
         store.grant_application_role(role).await?;
     }

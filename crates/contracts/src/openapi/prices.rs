@@ -47,7 +47,7 @@ documented! {
     #[utoipa::path(get, path = "/v1/price-batches", tag = "prices", operation_id = "listPriceBatches",
         params(
             ("kind" = Option<String>, Query, pattern = "^(prices|ports|regions)$", description = "prices, ports or regions"),
-            ("status" = Option<String>, Query, pattern = "^(accepted|loading|published|rejected|failed|duplicate|replaced|withdrawn)$", description = "accepted, loading, published, rejected, failed, duplicate, replaced or withdrawn"),
+            ("status" = Option<String>, Query, pattern = "^(loading|published|rejected|failed|duplicate|replaced|withdrawn)$", description = "loading, published, rejected, failed, duplicate, replaced or withdrawn. A batch is in this list as soon as its file has arrived"),
             ("limit" = Option<u32>, Query, description = "1 to 200; 50 when left out", minimum = 1, maximum = 200),
             ("cursor" = Option<String>, Query, min_length = 1, max_length = 8192, description = "`next_cursor` of the page before"),
         ),

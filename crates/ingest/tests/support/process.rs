@@ -45,6 +45,7 @@ pub struct Job {
     application: String,
     folder: PathBuf,
     stalls_after: Option<usize>,
+    client_check: Duration,
     batch: PriceBatchMessage,
     /// To load; none to finish the batch.
     range: Option<u32>,
@@ -66,6 +67,7 @@ impl Job {
             application: format!("child-{}", LAST.fetch_add(1, Ordering::Relaxed)),
             folder,
             stalls_after: None,
+            client_check: DatabaseConfig::CLIENT_CHECK,
             batch: batch.clone(),
             range,
         }
@@ -73,6 +75,11 @@ impl Job {
 
     pub fn stalling(self, bytes: Option<usize>) -> Self {
         Self { stalls_after: bytes, ..self }
+    }
+
+    /// After how long the server notices that it was killed; zero: when it has an answer.
+    pub fn noticed_after(self, client_check: Duration) -> Self {
+        Self { client_check, ..self }
     }
 
     /// What [`JOB`] asks for. Never comes back.
@@ -94,6 +101,7 @@ impl Job {
         let config = DatabaseConfig {
             password: self.password.map_or(Password::None, |text| Password::Static(Secret::new(text))),
             application: self.application,
+            client_check: self.client_check,
             ..DatabaseConfig::new(self.host, self.port, self.database, self.user)
         };
         let objects: Arc<dyn ObjectStore> =

@@ -249,13 +249,8 @@ impl Stage {
 
     /// Runs a step until it is where `stop` says, and kills it there.
     pub async fn kill(&self, batch: &Batch, range: Option<u32>, stop: Stop, then: Then, old: Option<&Batch>) {
-        let check = if then == Then::Noticed { "20ms" } else { "0" };
-        let name = self.database.config().name;
-        self.looker
-            .batch_execute(&format!("alter database {name} set client_connection_check_interval = '{check}'"))
-            .await
-            .unwrap();
-        let job = self.job(batch, range);
+        let noticed = if then == Then::Noticed { Duration::from_millis(20) } else { Duration::ZERO };
+        let job = self.job(batch, range).noticed_after(noticed);
         let table = format!("price_rows_{}", batch.number);
         let (lock, job) = match stop {
             Stop::Lock(lock, _) => {

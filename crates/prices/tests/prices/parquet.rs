@@ -1,6 +1,6 @@
 //! Parquet, as others write it and as nobody should.
 
-use crate::common::{Found, PORTS, Row, ports};
+use crate::common::{Found, PORTS, Row, ports, read_whole};
 use ::parquet::{
     basic::{Compression, Encoding, ZstdLevel},
     column::writer::ColumnWriter,
@@ -14,7 +14,7 @@ use ::parquet::{
 use bytes::Bytes;
 use dunlin_core::prices::{BatchKind, Faults, Format, Range};
 use dunlin_prices::{Output, ParquetReader, PlaceOutput, ReadAt, inspect_parquet_in};
-use std::{io, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 const TEXTS: &str = "required binary orig_code (utf8); required binary dest_code (utf8); ";
 
@@ -395,4 +395,27 @@ fn a_footer_that_promises_much_takes_little() {
     let mut lies = file(&[0]).to_vec();
     lies.splice(5..9, u32::MAX.to_le_bytes());
     assert_eq!(read(&lies.into()).unwrap_err().first[0].reason.as_str(), "unreadable");
+}
+
+/// `tests/written/write.py` says with what, and how.
+#[test]
+fn files_of_other_programs_give_the_rows_that_went_in() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/written");
+    let expected = read_whole(&fs::read(folder.join("rows.csv")).unwrap(), 1 << 16).unwrap();
+    assert_eq!((expected.rows.len(), &expected.bad), (400, &vec![]));
+    let mut programs = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "parquet") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let found = read(&fs::read(&path).unwrap().into()).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
+        assert_eq!(found.told(), [], "{name}");
+        // Of a file without a header the first row is number one.
+        let rows: Vec<Row> = found.rows.iter().map(|row| (row.0, row.1, row.2, row.3, row.4 + 1)).collect();
+        assert_eq!(rows, expected.rows, "{name}");
+        programs.push(name);
+    }
+    assert_eq!(programs.len(), 7, "{programs:?}");
 }

@@ -22,9 +22,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_postgres::{Row, Transaction, types::ToSql};
 
-/// For statements that read or sort all of a batch. A dead client must not keep its locks for hours: the server asks after it.
-const LONG: &str = "set local statement_timeout = 0; set local tcp_keepalives_idle = 60;
-     set local tcp_keepalives_interval = 20; set local tcp_keepalives_count = 3; set local jit = off;";
+/// For statements that read or sort all of a batch: as long as whoever asked for them is there.
+const LONG: &str = "set local statement_timeout = 0; set local jit = off";
 
 /// Statement about the batch of a message: `$1` is its tenant, `$2` its id, `$3` its kind.
 const OF_MESSAGE: &str = "tenant = $1 and id = $2 and kind = $3";

@@ -35,15 +35,11 @@ impl Store {
 
     async fn sweep_alone(&mut self) -> Result<Swept, StoreError> {
         self.forget_places().await?;
-        let owner: bool = self
-            .client
-            .query_one("select pg_has_role(relowner, 'usage') from pg_class where oid = 'prices'::regclass", &[])
-            .await?
-            .get(0);
         let rows = self
             .client
             .query(
-                "select b.number, i.inhrelid is not null, coalesce(i.inhdetachpending, false)
+                "select b.number, i.inhrelid is not null, coalesce(i.inhdetachpending, false),
+                     (select pg_has_role(relowner, 'usage') from pg_class where oid = 'prices'::regclass)
                  from (
                      select oid, case when relname ~ '^price_rows_[0-9]+$' then substr(relname, 12)::int end as number
                      from pg_class
@@ -58,7 +54,8 @@ impl Store {
             .await?;
         let mut swept = Swept::default();
         for row in rows {
-            let (number, attached, pending): (i32, bool, bool) = (row.get(0), row.get(1), row.get(2));
+            let (number, attached, pending, owner): (i32, bool, bool, bool) =
+                (row.get(0), row.get(1), row.get(2), row.get(3));
             let apart = !attached || self.detach(number, owner, pending).await?;
             if apart && self.drop_table(number).await? {
                 swept.dropped += 1;
@@ -112,13 +109,9 @@ impl Store {
     }
 
     async fn forget_places(&mut self) -> Result<(), StoreError> {
-        for table in ["port_rows", "region_rows"] {
-            let sql = format!(
-                "delete from {table} r using price_batches b where b.number = r.batch and b.state <> 'loading'"
-            );
-            self.client.execute(&sql, &[]).await?;
-        }
-        Ok(())
+        let ended = "using price_batches b where b.number = r.batch and b.state <> 'loading'";
+        let sql = format!("delete from port_rows r {ended}; delete from region_rows r {ended}");
+        Ok(self.client.batch_execute(&sql).await?)
     }
 }
 

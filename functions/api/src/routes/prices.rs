@@ -18,6 +18,9 @@ const VALID: Duration = Duration::from_secs(3600);
 
 pub async fn list(context: &Context, caller: &Caller, mut query: Query) -> Result<Response<Body>, Problem> {
     let filter = PriceBatchFilter { kind: query.word("kind"), state: query.word("status") };
+    if filter.state == Some(BatchState::Accepted) {
+        query.fault("status", "a batch is in this list as soon as its file has arrived, and loading from then on");
+    }
     let page = query.page();
     query.finish()?;
     let batches = with_store(context, async |store| store.price_batches(&caller.tenant, &filter, &page).await).await?;

@@ -46,12 +46,7 @@ fn parts(bytes: u64) -> Vec<Part> {
 
 /// Gives a batch its id and the URLs that its file goes to. The same `Idempotency-Key` gives the same id, and new URLs to the same
 /// place.
-pub async fn create(
-    context: &Context,
-    caller: &Caller,
-    request: &Request,
-    trace_id: &str,
-) -> Result<Response<Body>, Problem> {
+pub async fn create(context: &Context, caller: &Caller, request: &Request) -> Result<Response<Body>, Problem> {
     let key = validate::idempotency_key(request)?;
     let body: PriceBatchRequest = http::json_body(request, MAX_BODY_BYTES)?;
     validate::price_batch(&body)?;
@@ -67,7 +62,7 @@ pub async fn create(
         request: body,
         requested_by: caller.subject.clone(),
         accepted_at: now,
-        trace_id: trace_id.to_owned(),
+        trace_id: batch_id.trace_id(),
         multipart_id: None,
     };
     // An upload in parts is begun once for a batch, so whether there is one is asked first.

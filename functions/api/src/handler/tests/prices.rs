@@ -150,6 +150,8 @@ async fn batches_are_listed_by_kind_and_state_newest_first() {
     let path = "/v1/price-batches";
     assert_eq!(ids(&ask(&bench, path, "kind=ports", "demo").await.1).len(), 1);
     assert_eq!(ids(&ask(&bench, path, "status=loading", "demo").await.1).len(), 1);
+    let (status, problem, _) = ask(&bench, path, "status=accepted", "demo").await;
+    assert_eq!((status, fields(&problem)), (400, vec!["?status"]), "it would always be empty");
     let (_, first, _) = ask(&bench, path, "limit=2", "demo").await;
     let query = format!("limit=2&cursor={}", first["next_cursor"].as_str().unwrap());
     let (_, second, _) = ask(&bench, path, &query, "demo").await;
