@@ -109,11 +109,12 @@ resource "aws_security_group" "functions" {
   vpc_id      = one(aws_vpc.main[*].id)
 }
 
+# In from the loads too; but another description would be another group.
 resource "aws_security_group" "database" {
   count = local.in_aws
 
   name        = "${local.prefix}-database"
-  description = "Postgres: in from the functions and the loads, nothing out"
+  description = "Postgres: in from the functions, nothing out"
   vpc_id      = one(aws_vpc.main[*].id)
 }
 

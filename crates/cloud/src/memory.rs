@@ -45,8 +45,8 @@ pub struct MemoryObjects {
     begun: AtomicUsize,
     /// Calls to refuse: any key that begins with this prefix answers [`Kind::Unavailable`].
     unavailable: Mutex<Option<String>>,
-    /// Keys whose streams break off in the middle.
-    broken: Mutex<Option<String>>,
+    /// Keys whose streams break off in the middle, and how many of them.
+    broken: Mutex<Option<(String, usize)>>,
     /// Keys that answer [`Kind::Denied`].
     denied: Mutex<Option<String>>,
 }
@@ -56,7 +56,10 @@ impl MemoryObjects {
         *lock(&self.unavailable) = prefix.map(str::to_owned);
     }
     pub fn break_streams(&self, prefix: Option<&str>) {
-        *lock(&self.broken) = prefix.map(str::to_owned);
+        *lock(&self.broken) = prefix.map(|prefix| (prefix.to_owned(), usize::MAX));
+    }
+    pub fn break_next_streams(&self, prefix: &str, streams: usize) {
+        *lock(&self.broken) = Some((prefix.to_owned(), streams));
     }
     pub fn deny(&self, prefix: Option<&str>) {
         *lock(&self.denied) = prefix.map(str::to_owned);
@@ -89,8 +92,14 @@ impl MemoryObjects {
         Ok(())
     }
     fn reader(&self, key: &str, body: Bytes) -> ObjectReader {
-        let broken = lock(&self.broken).as_deref().is_some_and(|prefix| key.starts_with(prefix));
-        if broken {
+        let breaks = match &mut *lock(&self.broken) {
+            Some((prefix, left)) if key.starts_with(prefix.as_str()) && *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        };
+        if breaks {
             Box::new(std::io::Cursor::new(body.slice(..body.len() / 2)).chain(Broken))
         } else {
             Box::new(std::io::Cursor::new(body))

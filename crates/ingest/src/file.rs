@@ -5,44 +5,61 @@ use bytes::Bytes;
 use dunlin_cloud::{CloudError, ObjectStore};
 use dunlin_contracts::prices::PriceBatchMessage;
 use dunlin_prices::ReadAt;
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     runtime::Handle,
+    time::sleep,
 };
 
 const CHUNK: usize = 256 * 1024;
+/// How often one piece may break off.
+const TRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bytes as they come, in pieces.
-pub struct Chunks {
-    reader: Box<dyn AsyncRead + Send + Unpin>,
+/// Bytes as they come, in pieces. A file is read for as long as its rows take, so a connection that is lost on the way is made anew
+/// where it ended.
+pub struct Chunks<'a> {
+    objects: &'a dyn ObjectStore,
+    batch: &'a PriceBatchMessage,
+    /// What was not read yet.
+    offset: u64,
+    left: u64,
+    reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     buffer: Vec<u8>,
 }
 
-impl Chunks {
-    pub async fn open(
-        objects: &dyn ObjectStore,
-        batch: &PriceBatchMessage,
-        offset: u64,
-        length: u64,
-    ) -> Result<Self, Error> {
-        let reader: Box<dyn AsyncRead + Send + Unpin> = if length == 0 {
-            Box::new(tokio::io::empty())
-        } else {
-            objects.get_range(&batch.key, &batch.etag, offset, length).await?
-        };
-        Ok(Self { reader, buffer: Vec::with_capacity(CHUNK) })
+impl<'a> Chunks<'a> {
+    pub fn new(objects: &'a dyn ObjectStore, batch: &'a PriceBatchMessage, offset: u64, length: u64) -> Self {
+        Self { objects, batch, offset, left: length, reader: None, buffer: Vec::with_capacity(CHUNK) }
     }
 
     /// The next piece; none at the end.
     pub async fn next(&mut self) -> Result<Option<&[u8]>, Error> {
         self.buffer.clear();
+        let (mut tries, mut pause) = (1, FIRST_PAUSE);
         // Small reads would mean small work: a piece is filled first.
-        while self.buffer.len() < CHUNK {
+        while self.buffer.len() < CHUNK && self.left > 0 {
+            let mut reader = match self.reader.take() {
+                Some(reader) => reader,
+                None => self.objects.get_range(&self.batch.key, &self.batch.etag, self.offset, self.left).await?,
+            };
             let room = (CHUNK - self.buffer.len()) as u64;
-            let read = (&mut self.reader).take(room).read_buf(&mut self.buffer).await.map_err(Error::StorageStream)?;
-            if read == 0 {
-                break;
+            match (&mut reader).take(room).read_buf(&mut self.buffer).await {
+                Ok(read) if read > 0 => {
+                    self.offset += read as u64;
+                    self.left = self.left.saturating_sub(read as u64);
+                    self.reader = Some(reader);
+                }
+                broken => {
+                    let error = broken.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    if tries == TRIES {
+                        return Err(Error::StorageStream(error));
+                    }
+                    tracing::warn!(%error, offset = self.offset, "the file broke off and is read on");
+                    sleep(pause).await;
+                    (tries, pause) = (tries + 1, pause * 2);
+                }
             }
         }
         Ok(if self.buffer.is_empty() { None } else { Some(&self.buffer) })

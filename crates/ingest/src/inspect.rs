@@ -93,7 +93,7 @@ async fn read_request(objects: &dyn ObjectStore, batch: &PriceBatchMessage) -> R
 
 async fn look(objects: &Arc<dyn ObjectStore>, batch: &PriceBatchMessage) -> Result<Inspection, Error> {
     let mut inspector = Inspector::new(batch.kind, batch.bytes);
-    let mut chunks = Chunks::open(&**objects, batch, 0, batch.bytes).await?;
+    let mut chunks = Chunks::new(&**objects, batch, 0, batch.bytes);
     while let Some(chunk) = chunks.next().await? {
         inspector.push(chunk);
     }

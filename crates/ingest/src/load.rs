@@ -116,7 +116,7 @@ async fn load_prices(
         }
     } else {
         let mut reader = PriceReader::new(&row.layout, &row.range, row.number, &ports);
-        let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
+        let mut chunks = Chunks::new(&**objects, batch, row.range.offset, row.range.length);
         while let Some(mut chunk) = chunks.next().await? {
             while !chunk.is_empty() {
                 let taken = reader.feed(chunk, &mut out);
@@ -171,7 +171,7 @@ async fn load_places(
         }
     } else {
         let mut reader = PlaceReader::new(row.kind, &row.layout, &row.range);
-        let mut chunks = Chunks::open(&**objects, batch, row.range.offset, row.range.length).await?;
+        let mut chunks = Chunks::new(&**objects, batch, row.range.offset, row.range.length);
         while let Some(mut chunk) = chunks.next().await? {
             while !chunk.is_empty() {
                 let taken = reader.feed(chunk, &mut out);

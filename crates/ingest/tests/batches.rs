@@ -162,6 +162,21 @@ async fn storage_that_stops_in_the_middle_leaves_nothing_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_file_that_breaks_off_is_read_on_where_it_ended() {
+    let world = World::with_ports().await;
+    // Larger than a piece, so that later ones break too.
+    let batch = world.put(BatchKind::Prices, "a.csv", good_rows(30_000).as_bytes()).await;
+    world.memory.break_next_streams("price-batches/", 3);
+    world.inspect(&batch).await.unwrap();
+    world.memory.break_next_streams("price-batches/", 3);
+    assert_eq!(world.load(&batch, 0).await.unwrap().rows, 30_000);
+    assert_eq!(world.finish(&batch).await.unwrap().rows, 30_000);
+    let client = world.database.client().await;
+    let lines = client.query_one("select count(distinct line), max(line) from prices", &[]).await.unwrap();
+    assert_eq!((lines.get::<_, i64>(0), lines.get::<_, i32>(1)), (30_000, 30_001));
+}
+
+#[tokio::test]
 async fn parquet_goes_the_same_way() {
     let world = World::with_ports().await;
     let file = support::parquet(&[("AAAAA", "BBBBB", "2026-01-01", 125), ("BBBBB", "CCCCC", "2026-01-02", 7)]);

@@ -10,4 +10,4 @@ pub mod sqs;
 
 pub use config::{ConfigError, Env};
 pub use deadline::time_left;
-pub use naming::{Named, diagnostic};
+pub use naming::{Named, diagnostic, message};

@@ -10,6 +10,13 @@ pub trait Named: Error {
 
 /// What Lambda reports for `error`: its name, and its message with every cause below it.
 pub fn diagnostic(error: &dyn Named) -> Diagnostic {
+    let message = message(error);
+    tracing::error!(error.name = error.name(), error.message = %message, "the function failed");
+    Diagnostic { error_type: error.name().to_owned(), error_message: message }
+}
+
+/// The error's message with every cause below it.
+pub fn message<E: Error + ?Sized>(error: &E) -> String {
     let mut message = error.to_string();
     let mut below = error.source();
     while let Some(cause) = below {
@@ -17,8 +24,7 @@ pub fn diagnostic(error: &dyn Named) -> Diagnostic {
         message.push_str(&cause.to_string());
         below = cause.source();
     }
-    tracing::error!(error.name = error.name(), error.message = %message, "the function failed");
-    Diagnostic { error_type: error.name().to_owned(), error_message: message }
+    message
 }
 
 #[cfg(test)]

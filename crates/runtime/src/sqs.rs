@@ -1,5 +1,6 @@
 //! SQS batches: every record is handled and reported on its own, so one bad message never holds back the others.
 
+use crate::naming::message;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::{StreamExt, stream};
 use std::{error::Error, fmt::Display, future::Future};
@@ -18,14 +19,7 @@ impl RecordFailure {
     }
 
     pub fn from_error(name: &'static str, error: &dyn Error) -> Self {
-        let mut message = error.to_string();
-        let mut below = error.source();
-        while let Some(cause) = below {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            below = cause.source();
-        }
-        Self { name, message }
+        Self { name, message: message(error) }
     }
 }
 

@@ -3,15 +3,16 @@
 use crate::{context::Context, error::Error, handler};
 use dunlin_contracts::{
     errors::loader as names,
-    prices::{LOADER_INPUT, LoaderOutput},
+    prices::{LOADER_INPUT, LoaderInput, LoaderOutput},
 };
-use dunlin_runtime::{Env, Named, diagnostic};
+use dunlin_runtime::{Env, Named, diagnostic, logging, message};
 use serde_json::Value;
 use std::{process::ExitCode, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
+use tracing::Instrument;
 
 /// A job that waits costs little, and a new one minutes. What is away for longer is not worth it.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(75 * 60);
@@ -26,49 +27,90 @@ pub async fn run(env: Env) -> ExitCode {
         tracing::error!("signals cannot be received");
         return ExitCode::from(70);
     };
-    tokio::select! {
-        done = work(env) => match done {
-            Ok(_) => ExitCode::SUCCESS,
-            Err(error) => {
-                diagnostic(&error);
-                ExitCode::from(exit_code(error.name()))
+    let (input, env) = match read(env) {
+        Ok(read) => read,
+        Err(error) => return failed(&error),
+    };
+    let batch = &input.batch;
+    let span = logging::batch_span("loader", &batch.trace_id, &batch.batch_id.to_string());
+    async {
+        tokio::select! {
+            done = work(env, &input) => match done {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(error) => failed(&error),
+            },
+            _ = terminate.recv() => {
+                tracing::warn!(error.name = names::TERMINATED, "the job was told to stop");
+                ExitCode::from(exit_code(names::TERMINATED))
             }
-        },
-        _ = terminate.recv() => {
-            tracing::warn!(error.name = names::TERMINATED, "the job was told to stop");
-            ExitCode::from(exit_code(names::TERMINATED))
         }
     }
+    .instrument(span)
+    .await
 }
 
-async fn work(mut env: Env) -> Result<LoaderOutput, Error> {
-    let bad = |what: String| Error::from(dunlin_ingest::Error::BadInput(what));
+fn failed(error: &Error) -> ExitCode {
+    diagnostic(error);
+    ExitCode::from(exit_code(error.name()))
+}
+
+fn bad(what: String) -> Error {
+    dunlin_ingest::Error::BadInput(what).into()
+}
+
+fn read(mut env: Env) -> Result<(LoaderInput, Env), Error> {
     let input =
         env.required::<Value>(LOADER_INPUT).ok_or_else(|| bad(format!("{LOADER_INPUT} is not there, or no JSON")))?;
+    Ok((serde_json::from_value(input).map_err(dunlin_ingest::Error::input)?, env))
+}
+
+async fn work(env: Env, input: &LoaderInput) -> Result<LoaderOutput, Error> {
     let context = Context::read(env).await.map_err(|error| bad(error.to_string()))?;
-    persist(async || handler::handle(&context, input.clone()).await).await
+    persist(async || handler::run(&context, input).await).await
+}
+
+/// How long one thing that is away is waited for, in all.
+struct Waiting {
+    left: Duration,
+    pause: Duration,
+}
+
+impl Waiting {
+    const fn new(patience: Duration) -> Self {
+        Self { left: patience, pause: Duration::from_secs(2) }
+    }
+
+    /// The next pause, if there is time for one.
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.pause;
+        self.left = self.left.checked_sub(pause)?;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
 }
 
 /// Until it is done, refused, or has waited for too long.
 async fn persist(mut load: impl AsyncFnMut() -> Result<LoaderOutput, Error>) -> Result<LoaderOutput, Error> {
-    let (mut waited, mut pause) = (Duration::ZERO, Duration::from_secs(2));
+    let (mut database, mut storage) = (Waiting::new(DATABASE_PATIENCE), Waiting::new(STORAGE_PATIENCE));
     loop {
         let error = match load().await {
             Ok(output) => return Ok(output),
             Err(error) => error,
         };
-        let patience = match error.name() {
-            names::DATABASE_UNAVAILABLE => DATABASE_PATIENCE,
-            names::STORAGE_UNAVAILABLE => STORAGE_PATIENCE,
-            _ => return Err(error),
+        let pause = match error.name() {
+            names::DATABASE_UNAVAILABLE => database.next(),
+            names::STORAGE_UNAVAILABLE => storage.next(),
+            _ => None,
         };
-        waited += pause;
-        if waited > patience {
-            return Err(error);
-        }
-        tracing::warn!(error.name = error.name(), %error, seconds = pause.as_secs(), "the range is loaded again after a pause");
+        let Some(pause) = pause else { return Err(error) };
+        let why = message(&error);
+        tracing::warn!(
+            error.name = error.name(),
+            error.message = why,
+            pause_s = pause.as_secs(),
+            "the range is loaded again after a pause"
+        );
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -91,7 +133,10 @@ mod tests {
     use dunlin_contracts::errors;
     use dunlin_ingest::Error as Ingest;
     use dunlin_store::StoreError;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        io::ErrorKind,
+    };
     use tokio::time::Instant;
 
     fn away() -> Error {
@@ -111,6 +156,21 @@ mod tests {
         let error = persist(async || Err(away())).await.unwrap_err();
         assert_eq!(error.name(), names::DATABASE_UNAVAILABLE);
         assert!(begun.elapsed() > Duration::from_secs(4000) && begun.elapsed() <= DATABASE_PATIENCE);
+        // Each is waited for by itself.
+        let begun = Instant::now();
+        let mut lost = false;
+        let loaded = persist(async || match begun.elapsed() {
+            gone if gone < STORAGE_PATIENCE * 2 => Err(away()),
+            _ if !std::mem::replace(&mut lost, true) => Err(Ingest::StorageStream(ErrorKind::BrokenPipe.into()).into()),
+            _ => Ok(LoaderOutput { range: 0, rows: 1, bad_rows: 0 }),
+        });
+        assert_eq!(loaded.await.unwrap().rows, 1);
+        let begun = Instant::now();
+        let error =
+            persist(async || Err(Ingest::StorageStream(ErrorKind::BrokenPipe.into()).into())).await.unwrap_err();
+        assert_eq!(error.name(), names::STORAGE_UNAVAILABLE);
+        assert!(begun.elapsed() > STORAGE_PATIENCE / 2 && begun.elapsed() <= STORAGE_PATIENCE);
+
         let refused = persist(async || Err(Ingest::BadInput(String::new()).into())).await.unwrap_err();
         assert_eq!(refused.name(), names::BAD_INPUT);
     }
@@ -120,11 +180,14 @@ mod tests {
         let env = |pairs: &[(&str, &str)]| {
             Env::from_map(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
         };
-        let nothing = work(env(&[])).await.unwrap_err();
-        assert!(nothing.to_string().contains(LOADER_INPUT), "{nothing}");
-        let no_json = work(env(&[(LOADER_INPUT, "{")])).await.unwrap_err();
-        assert!(no_json.to_string().contains(LOADER_INPUT), "{no_json}");
-        let no_bucket = work(env(&[(LOADER_INPUT, "{}")])).await.unwrap_err();
+        let refusal = |pairs: &[(&str, &str)]| read(env(pairs)).err().unwrap().to_string();
+        for input in [&[][..], &[(LOADER_INPUT, "{")], &[(LOADER_INPUT, "{}")]] {
+            let said = refusal(input);
+            assert!(said.contains(LOADER_INPUT) || said.contains("missing field `batch`"), "{said}");
+        }
+        let input = dunlin_testkit::samples::event("loader/range.json").to_string();
+        let (input, env) = read(env(&[(LOADER_INPUT, &input)])).unwrap();
+        let no_bucket = work(env, &input).await.unwrap_err();
         assert!(no_bucket.to_string().contains("DATA_BUCKET is not set; DATABASE_HOST is not set"), "{no_bucket}");
         assert_eq!(exit_code(no_bucket.name()), 64);
     }

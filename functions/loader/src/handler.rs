@@ -11,7 +11,7 @@ pub async fn handle(context: &Context, payload: Value) -> Result<LoaderOutput, E
     run(context, &input).instrument(span).await
 }
 
-async fn run(context: &Context, input: &LoaderInput) -> Result<LoaderOutput, Error> {
+pub async fn run(context: &Context, input: &LoaderInput) -> Result<LoaderOutput, Error> {
     let output = dunlin_ingest::load(&context.objects, &context.database, &input.batch, input.range).await?;
     Ok(output)
 }

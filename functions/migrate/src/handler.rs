@@ -1,7 +1,14 @@
 use crate::{context::Context, error::Error};
-use dunlin_store::{Migrated, Store, StoreError};
+use dunlin_store::{DatabaseConfig, Migrated, Store, StoreError};
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The function has 300 s, and the migrations come first.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// A table that readers hold for longer is left where it is.
+const SWEEP_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize)]
 pub struct Output {
@@ -22,18 +29,34 @@ pub async fn handle(context: &Context, payload: Value) -> Result<Output, Error> 
     store.close().await;
     let Migrated { applied, version } = result?;
     tracing::info!(schema.version = version, schema.applied = applied.len(), "the schema is up to date");
+    sweep(&context.database).await;
     Ok(Output { applied, version })
 }
 
 async fn bring_up_to_date(context: &Context, store: &mut Store) -> Result<Migrated, StoreError> {
     let migrated = store.migrate().await?;
-    // What only the owner can remove while people read.
-    let swept = store.sweep().await?;
-    tracing::info!(tables.dropped = swept.dropped, tables.left = swept.left, "tables of ended price batches");
     if let Some(role) = &context.application {
         store.grant_application_role(role).await?;
     }
     Ok(migrated)
+}
+
+/// What only the owner can remove while people read. No deployment fails of what the next one can remove as well.
+async fn sweep(database: &DatabaseConfig) {
+    let config = DatabaseConfig { statement_timeout: SWEEP_STATEMENT_TIMEOUT, ..database.clone() };
+    let swept = async {
+        let mut store = Store::connect(&config).await?;
+        let swept = store.sweep().await;
+        store.close().await;
+        swept
+    };
+    match timeout(SWEEP_TIMEOUT, swept).await {
+        Ok(Ok(swept)) => {
+            tracing::info!(tables.dropped = swept.dropped, tables.left = swept.left, "tables of ended price batches");
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "tables of ended price batches are left for the next deployment"),
+        Err(_) => tracing::warn!("the rest of the tables of ended price batches is left for the next deployment"),
+    }
 }
 
 #[cfg(test)]
@@ -86,5 +109,37 @@ mod tests {
         let error = handle(&context, sample()).await.unwrap_err();
         assert_eq!(error.name(), "Migrate.Failed");
         assert_eq!(handle(&context, json!({ "target": 1 })).await.unwrap_err().name(), "Migrate.Failed");
+    }
+
+    /// A batch that was withdrawn, with its table among the prices.
+    const WITHDRAWN: &str = "
+        insert into tenants (tenant) values ('demo');
+        insert into price_batches (id, tenant, kind, state, key, etag, bytes, trace_id, received_at)
+        values (gen_random_uuid(), 'demo', 'prices', 'loading', 'k', 'e', 1, 't', now());
+        select price_table_make(number) from price_batches;
+        select price_table_index(number) from price_batches;
+        select price_table_attach(number) from price_batches;
+        update price_batches set state = 'withdrawn', ended_at = now(), withdrawn_at = now()";
+
+    #[tokio::test]
+    async fn tables_of_ended_batches_go_with_a_deployment_that_does_not_fail_where_they_cannot() {
+        let db = TestDatabase::new().await;
+        let client = db.client().await;
+        client.batch_execute(WITHDRAWN).await.unwrap();
+        let tables = async || -> i64 {
+            let sql = "select count(*) from pg_class where relname ~ '^price_rows_[0-9]+$' and relkind = 'r'";
+            client.query_one(sql, &[]).await.unwrap().get(0)
+        };
+        let context = Context { database: db.config(), application: None };
+        let reader = db.client().await;
+        reader.batch_execute("begin; lock table prices in access share mode").await.unwrap();
+        handle(&context, sample()).await.unwrap();
+        assert_eq!(tables().await, 1, "somebody reads it");
+        reader.batch_execute("commit; alter table region_rows rename to elsewhere").await.unwrap();
+        handle(&context, sample()).await.unwrap();
+        assert_eq!(tables().await, 1, "the sweep failed");
+        reader.batch_execute("alter table elsewhere rename to region_rows").await.unwrap();
+        handle(&context, sample()).await.unwrap();
+        assert_eq!(tables().await, 0);
     }
 }
