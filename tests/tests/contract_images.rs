@@ -5,7 +5,12 @@
 #[expect(dead_code, reason = "the other contract tests use the rest")]
 mod contract_support;
 
-use contract_support::{files, read};
+use contract_support::{files, read, repository};
+use serde_json::Value;
+use std::{
+    fs,
+    process::{Command, ExitStatus},
+};
 
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -72,6 +77,54 @@ fn the_documented_build_makes_what_lambda_takes_and_stops_at_a_failure() {
         assert!(step[0].contains(words), "no {words} in: {}", step[0]);
     }
     let at = text.find(step[0]).unwrap();
-    let fenced = text[..at].rfind("```sh").unwrap();
-    assert!(text[fenced..at].contains("set -e"), "the loop goes on after an image that could not be built");
+    let begin = text[..at].rfind("\n( set -e").unwrap();
+    let end = at + text[at..].find("done )").unwrap() + "done )".len();
+    let images = images();
+
+    let (status, calls) = with_stubs(&text[begin..end], 0);
+    assert!(status.success(), "{calls:?}");
+    let (built, pushed): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.starts_with("build "));
+    for image in &images {
+        let file = built.iter().find(|call| call.ends_with(&format!("-t registry/{image}:tag ../..")));
+        let file = file.unwrap_or_else(|| panic!("{image} is not built: {built:?}"));
+        let file = file.split("-f ").nth(1).unwrap().split(' ').next().unwrap();
+        assert!(repository().join("infra/terraform").join(file).is_file(), "{image}: {file}");
+        assert!(pushed.contains(&&format!("push registry/{image}:tag")), "{image}: {pushed:?}");
+    }
+    assert_eq!(calls.len(), 2 * images.len());
+
+    let (status, calls) = with_stubs(&text[begin..end], 1);
+    assert!(
+        !status.success() && calls.len() == 1,
+        "the loop goes on after an image that could not be built: {calls:?}"
+    );
+}
+
+fn images() -> Vec<String> {
+    let catalog: Value = serde_json::from_str(&read("engines/catalog.json")).unwrap();
+    catalog.as_object().unwrap().keys().cloned().chain(["loader".to_owned()]).collect()
+}
+
+/// Runs the words of the page where it says; instead of Terraform and Docker, something that writes down what it was asked.
+fn with_stubs(script: &str, docker: i32) -> (ExitStatus, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let calls = folder.path().join("calls");
+    let registries: Value = images().into_iter().map(|name| (name.clone(), format!("registry/{name}"))).collect();
+    // jq, as far as it is needed here.
+    let stubs = format!(
+        "terraform() {{ echo '{}'; }}
+        jq() {{ python3 -c 'import json, sys; names = json.load(open(sys.argv[3]) if sys.argv[2:3] == [\"keys[]\"] else sys.stdin);
+print(*names, sep=chr(10)) if sys.argv[2] == \"keys[]\" else print(names[sys.argv[2][2:-1]])' \"$@\"; }}
+        docker() {{ echo \"$*\" >> '{}'; return {docker}; }}
+        tag=tag
+        ",
+        registries,
+        calls.display()
+    );
+    let status = Command::new("bash")
+        .args(["-c", &format!("{stubs}{script}")])
+        .current_dir(repository().join("infra/terraform"))
+        .status()
+        .unwrap();
+    (status, fs::read_to_string(&calls).unwrap_or_default().lines().map(str::to_owned).collect())
 }

@@ -7,6 +7,7 @@ mod contract_support;
 
 use contract_support::{Module, attribute, entries, number, read};
 use dunlin_core::owner_config::MAX_TIMEOUT_SECONDS;
+use dunlin_prices::MAX_RANGES;
 use serde_json::Value;
 
 /// Law 2 allows the database to be away: findings wait an hour for it.
@@ -160,18 +161,45 @@ fn load_states(machine: &Value) -> &Value {
 }
 
 #[test]
-fn the_longest_price_batch_ends_before_its_execution_does() {
+fn every_range_has_time_and_the_slowest_way_ends_before_its_execution_does() {
     let machine = prices();
     let states = &machine["States"];
     let of_function = |state: &Value| state["TimeoutSeconds"].as_u64().unwrap();
-    let job = of_function(&load_states(&machine)["Load range on Batch"]);
+    let on_batch = load_states(&machine)["Load range on Batch"]["TimeoutSeconds"].as_str().unwrap();
+    assert!(on_batch.contains("$queue = '${load_queue_spot}' ?"), "{on_batch}");
+    let (spot, job) = (between(on_batch, "?", ":"), between(on_batch, ":", "%"));
     let definition = Module::root().block("resource", &["aws_batch_job_definition", "loader"]).clone();
     let timeout = definition.body().blocks().find(|block| block.identifier() == "timeout").unwrap();
     let attempt = number(attribute(timeout, "attempt_duration_seconds").unwrap());
     assert!(job >= attempt + 3000, "{job} s for an attempt of {attempt} s and its time in the queue");
     let ends = ["Publish or reject", "Record failure", "Notify receivers"].map(|name| of_function(&states[name]));
     // On Lambda first, then twice on Batch; the database may be away before each step.
-    let total = of_function(&states["Inspect file"]) + 910 + 2 * job + ends.iter().sum::<u64>() + 3 * DATABASE_AWAY;
+    let lambda = of_function(&load_states(&machine)["Load range"]);
+    let total =
+        of_function(&states["Inspect file"]) + lambda + spot + job + ends.iter().sum::<u64>() + 3 * DATABASE_AWAY;
     let allowed = machine["TimeoutSeconds"].as_u64().unwrap();
-    assert!(total <= allowed, "a batch can take {total} s, its execution {allowed} s");
+    // And the others before it, so many at once: 32 MiB are ten seconds' work on one core.
+    let waves = MAX_RANGES.div_ceil(states["Load ranges"]["MaxConcurrency"].as_u64().unwrap());
+    let left =
+        allowed.checked_sub(total).unwrap_or_else(|| panic!("a batch can take {total} s, its execution {allowed} s"));
+    assert!(left / waves >= 100, "{left} s for {waves} turns");
+}
+
+/// Step Functions ends an execution with its 25,000th event.
+#[test]
+fn the_largest_price_batch_fits_into_the_history_of_an_execution() {
+    let machine = prices();
+    let states = load_states(&machine);
+    let (mut name, mut events) = ("Prepare range", 2);
+    loop {
+        let state = &states[name];
+        // Entered, exited; of a task also scheduled, started, succeeded.
+        events += if state["Type"] == "Task" { 5 } else { 2 };
+        let Some(next) = [&state["Default"], &state["Next"]].into_iter().find_map(Value::as_str) else { break };
+        name = next;
+    }
+    assert_eq!(name, "End range");
+    // The rest is for a database that is away, three events a try.
+    let ranges = MAX_RANGES * events;
+    assert!((10_000..18_000).contains(&ranges), "{ranges} events");
 }

@@ -49,15 +49,44 @@ async fn every_end_of_a_batch_job_has_its_name() -> Result<()> {
         (job("the scan was cancelled", None, Some(143)), "Runner.Terminated", false),
         ("not json".to_owned(), "States.TaskFailed", false),
     ];
-    let machine: Value = serde_json::from_str(&fs::read_to_string(repository().join("statemachines/scan.asl.json"))?)?;
-    let mut state = machine["States"]["Run jobs"]["ItemProcessor"]["States"]["Read how the Batch job ended"].clone();
+    every_end_has_its_name("scan.asl.json", "Run jobs", &table).await
+}
+
+#[tokio::test]
+async fn every_end_of_a_load_has_its_name() -> Result<()> {
+    let essential = "Essential container in task exited";
+    let pull = "CannotPullContainerError: ref pull has been retried 5 time(s)";
+    let killed = "OutOfMemoryError: Container killed due to memory usage";
+    let table = [
+        (job("Your Spot Task was interrupted.", None, Some(143)), "Loader.Terminated", true),
+        (job("Your Spot Task was interrupted.", None, None), "States.TaskFailed", true),
+        (job(essential, Some(pull), None), "States.TaskFailed", true),
+        (job(essential, None, Some(74)), "Loader.StorageUnavailable", true),
+        (job(essential, None, Some(75)), "Loader.DatabaseUnavailable", true),
+        (job(essential, None, Some(64)), "Loader.BadInput", false),
+        (job(essential, None, Some(66)), "Loader.FileUnusable", false),
+        (job(essential, None, Some(70)), "Loader.DatabaseRejected", false),
+        (job(essential, None, Some(77)), "Loader.StorageRefused", false),
+        (job("Job attempt duration exceeded timeout", None, Some(143)), "States.Timeout", false),
+        (job("Job attempt duration exceeded timeout", None, Some(137)), "States.Timeout", false),
+        (job(essential, Some(killed), Some(137)), "Runtime.OutOfMemory", false),
+        (job("somebody stopped it", None, Some(143)), "Loader.Terminated", false),
+        (job(essential, None, Some(101)), "States.TaskFailed", false),
+        ("not json".to_owned(), "States.TaskFailed", false),
+    ];
+    every_end_has_its_name("price-batch.asl.json", "Load ranges", &table).await
+}
+
+async fn every_end_has_its_name(file: &str, map: &str, table: &[(String, &str, bool)]) -> Result<()> {
+    let machine: Value = serde_json::from_str(&fs::read_to_string(repository().join("statemachines").join(file))?)?;
+    let mut state = machine["States"][map]["ItemProcessor"]["States"]["Read how the Batch job ended"].clone();
     ensure!(state["Type"] == "Pass", "{state}");
     state["Next"] = json!("Tell");
     let definition = json!({ "QueryLanguage": "JSONata", "StartAt": "Read", "States": {
         "Read": state, "Tell": { "Type": "Pass", "Output": "{% $ending %}", "End": true } } });
     let cloud = Cloud::connect().await?;
     let machine = make(&cloud, &definition).await?;
-    let told = tell(&cloud, &machine, &table).await;
+    let told = tell(&cloud, &machine, table).await;
     cloud.workflows.delete_state_machine().state_machine_arn(machine).send().await?;
     told
 }
