@@ -44,7 +44,7 @@ def run() -> list[Row]:
                 say(f"round {number + 1} of {_ROUNDS}: {name}")
                 theirs[name].append(_merge(name, peer.program, home))
         say(f"round {number + 1} of {_ROUNDS}: aggregator")
-        with database.fresh() as (postgres, password):
+        with database.fresh() as (postgres, password, _):
             objects = ObjectServer(home / "s3", password)
             variables = {**postgres, **objects.environment}
             with Running("migrate", variables) as migrate:

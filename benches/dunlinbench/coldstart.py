@@ -51,7 +51,7 @@ def run() -> list[Row]:
     names = known.names()
     if missing := sorted(set(names) - set(_EVENTS)):
         raise Problem(f"benches/dunlinbench/coldstart.py names no event for {', '.join(missing)}")
-    with tempfile.TemporaryDirectory() as folder, database.fresh() as (postgres, password):
+    with tempfile.TemporaryDirectory() as folder, database.fresh() as (postgres, password, _):
         objects = ObjectServer(Path(folder), password)
         variables = {**_VARIABLES, **postgres, **objects.environment}
         with Running("migrate", variables) as migrate:

@@ -11,13 +11,13 @@ import statistics
 from localcloud.console import say, step
 
 from dunlinbench import database, prices
-from dunlinbench.report import HOME, Problem, Row, told
+from dunlinbench.report import Problem, Row, told
 
 PART = "rates"
 _BATCHES = 10
 _ROWS = 10_000_000
 _QUESTIONS = 300
-_PLAN = ["load 'auto_explain'", "alter system set session_preload_libraries = 'auto_explain'", "alter system set auto_explain.log_min_duration = 0",
+_PLAN = ["alter system set session_preload_libraries = 'auto_explain'", "alter system set auto_explain.log_min_duration = 0",
          "alter system set auto_explain.log_analyze = on", "alter system set auto_explain.log_timing = off",
          "select pg_reload_conf()"]
 
@@ -25,8 +25,9 @@ _PLAN = ["load 'auto_explain'", "alter system set session_preload_libraries = 'a
 def run() -> list[Row]:
     """Load, let the server settle, ask; then the plan of one question."""
     program, home = prices.build(), prices.places()
-    with database.fresh() as (postgres, password):
+    with database.fresh() as (postgres, password, log):
         environment = prices.environment_of(postgres, password)
+        _explainable(environment)
         prices.ask(program, environment, "migrate")
         for number in range(_BATCHES):
             file = prices.generate(program, home, _ROWS, seed=100 + number)
@@ -45,7 +46,7 @@ def run() -> list[Row]:
             raise Problem("no day had an average: the questions are not those of the data")
         prices.psql(environment, *_PLAN)
         prices.ask(program, environment, "rates", 1, 3, ports)
-        plan = _plan((HOME / "postgres" / "server.log").read_text())
+        plan = _plan(log.read_text())
     say(plan)
     rows = [told(PART, "prices, in batches; on the disk with their indexes",
                  f"{_BATCHES * _ROWS:,}, {_BATCHES}; {int(size) / 1e9:.1f} GB", gigabytes=int(size) / 1e9)]
@@ -60,6 +61,15 @@ def run() -> list[Row]:
     return rows
 
 
+def _explainable(environment: dict[str, str]) -> None:
+    """Said before minutes are spent."""
+    try:
+        prices.psql(environment, "load 'auto_explain'")
+    except Problem as problem:
+        raise Problem(f"this server cannot write plans down: install auto_explain (of Debian's package postgresql-contrib, or part of "
+                      f"postgresql): {problem}") from problem
+
+
 def _plan(log: str) -> str:
     """The last question's, without the lines before it."""
     at = log.rfind("round(avg(price)")
@@ -70,5 +80,5 @@ def _plan(log: str) -> str:
             break
         lines.append(line.strip("\t"))
     if not lines:
-        raise Problem("the server wrote no plan: is auto_explain of the package postgresql-contrib there?")
+        raise Problem("the server wrote no plan of the question into its log")
     return "\n".join(lines)

@@ -112,7 +112,7 @@ impl Bench {
         let info = self.objects.head(&key).await?.context("not there")?;
         let received_at = OffsetDateTime::now_utc();
         let batch_id = BatchId::new(received_at);
-        let trace_id = batch_id.as_uuid().simple().to_string();
+        let trace_id = batch_id.trace_id();
         Ok(PriceBatchMessage {
             version: VERSION,
             batch_id,

@@ -17,9 +17,9 @@ impl Context {
         let mut env = Env::process();
         let bucket = env.required::<String>("DATA_BUCKET");
         let database = DatabaseSettings::read(&mut env);
-        let lambda_mib = env.required::<u64>("LAMBDA_PACKED_MIB");
+        let lambda_mib = env.optional::<u64>("LAMBDA_PACKED_MIB").unwrap_or(128);
         let path_style = env.optional("S3_FORCE_PATH_STYLE").unwrap_or(false);
-        let (bucket, database, lambda_mib) = env.finish((|| Some((bucket?, database?, lambda_mib?)))())?;
+        let (bucket, database) = env.finish((|| Some((bucket?, database?)))())?;
         let aws = Aws::from_env(path_style).await;
         let objects = Arc::new(aws.objects(bucket));
         Ok(Self { objects, database: database.config(aws, "inspector"), lambda_bytes: lambda_mib << 20 })
