@@ -54,7 +54,7 @@ invoke: ## run one function on a sample event: FN=planner EVENT=small-python
 	@test -n "$(FN)" -a -n "$(EVENT)" || { echo "usage: make invoke FN=<function> EVENT=<file in events/FN without .json>" >&2; exit 2; }
 	@$(PYTHON) infra/local/invoke.py $(FN) $(EVENT) --stack $(STACK)
 
-package: ## optimised functions for AWS: zips in target/lambda (ARCH=arm64 for Graviton), the runner of images in target/images
+package: ## optimised functions for AWS: zips in target/lambda (ARCH=arm64 for Graviton), the programs of images in target/images
 	@$(PYTHON) infra/local/package.py $(ARCH)
 
 plan: ## what Terraform would make in AWS, tried against the local emulator

@@ -2,7 +2,8 @@
 files into one.
 
 The aggregator does its whole work: results are read from an S3 server over a folder, findings are matched and written to a
-Postgres with its default settings, and SARIF, JSON and CSV are written. The peers read files and write one file.
+Postgres with its default settings, and SARIF, JSON and CSV are written. The peers read files and write one file; what does no more
+than that here is the end of `dunlin scan --local`: the same rules, without a database.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import shutil
 import statistics
 from pathlib import Path
 
+from localcloud.console import run as run_tool
 from localcloud.console import say, step
 
 from dunlinbench import database, measure, peers
 from dunlinbench.functions import Running
 from dunlinbench.made import JOBS, Scan, write_results
-from dunlinbench.report import HOME, Problem, Row, at_least, below, skipped, told
+from dunlinbench.report import HOME, REPOSITORY, Problem, Row, at_least, below, skipped, told
 from dunlinbench.stub import ObjectServer
 
 PART = "aggregator"
@@ -35,6 +37,10 @@ def run() -> list[Row]:
     with step("making the findings"):
         for count in (_SMALL, _LARGE):
             write_results(Scan(count, 0), bucket, home / f"sarif-{count}")
+    with step("building what merges without a database, optimised"):
+        run_tool(["cargo", "build", "--release", "--quiet", "-p", "dunlin-aggregation", "--example", "merge"], what="cargo build",
+                 cwd=REPOSITORY, show=True)
+    merges: list[measure.Run] = []
     tools = {"sarif-tools": peers.sarif_tools(), "sarif-multitool": peers.multitool()}
     ours: dict[tuple[int, int], list[tuple[float, float]]] = {}
     theirs: dict[str, list[measure.Run]] = {name: [] for name in tools}
@@ -43,6 +49,7 @@ def run() -> list[Row]:
             if peer.program is not None:
                 say(f"round {number + 1} of {_ROUNDS}: {name}")
                 theirs[name].append(_merge(name, peer.program, home))
+        merges.append(_merge_here(bucket, home))
         say(f"round {number + 1} of {_ROUNDS}: aggregator")
         with database.fresh() as (postgres, password, _):
             objects = ObjectServer(home / "s3", password)
@@ -57,7 +64,7 @@ def run() -> list[Row]:
                     ours.setdefault((count, repetition), []).append(taken)
             objects.close()
     shutil.rmtree(bucket / "reports", ignore_errors=True)
-    return _rows(ours, theirs, tools)
+    return _rows(ours, merges, theirs, tools)
 
 
 def _aggregate(scan: Scan, bucket: Path, variables: dict[str, str]) -> tuple[float, float]:
@@ -98,7 +105,20 @@ def _merge(name: str, program: Path, home: Path) -> measure.Run:
     return done
 
 
-def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], theirs: dict[str, list[measure.Run]],
+def _merge_here(bucket: Path, home: Path) -> measure.Run:
+    scan, out = Scan(_LARGE, 0), home / "merged.sarif"
+    scan.write_plan(bucket)
+    plan, results = scan.places(bucket)
+    out.unlink(missing_ok=True)
+    done = measure.run([REPOSITORY / "target" / "release" / "examples" / "merge", plan, results, out], env=measure.clean_environment())
+    merged = json.loads(out.read_text())["runs"]
+    if sum(len(part["results"]) for part in merged) != _LARGE:
+        raise Problem(f"{_LARGE} findings were merged to {done.output.strip()}")
+    out.unlink()
+    return done
+
+
+def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], merges: list[measure.Run], theirs: dict[str, list[measure.Run]],
           tools: dict[str, peers.Peer]) -> list[Row]:
     def seconds(key: tuple[int, int]) -> float:
         return statistics.median(taken[0] for taken in ours[key])
@@ -116,13 +136,17 @@ def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], theirs: dict[s
         Row(PART, f"growth of memory from {_SMALL:,} to {_LARGE:,}", f"{large / small:.2f} times ({small:.0f} MiB)",
             f"at most {_FLAT} times", large / small <= _FLAT, {"small": small, "large": large}),
     ]
+    here = statistics.median(done.seconds for done in merges)
+    rows.append(told(PART, "merging alone, without a database: 50 results to one SARIF file",
+                     f"{here:.2f} s, {max(done.peak_mib for done in merges):.0f} MiB", rounds=[done.seconds for done in merges]))
     for name, peer in tools.items():
-        what = f"first scan against {name} merging the same"
+        what = f"against {name} merging the same"
         if peer.program is None:
-            rows.append(skipped(PART, what, peer.how))
+            rows.append(skipped(PART, f"merging {what}", peer.how))
             continue
         merged = statistics.median(done.seconds for done in theirs[name])
         memory = max(done.peak_mib for done in theirs[name])
-        rows.append(at_least(PART, what, merged / first, 10, f"{name}: {merged:.1f} s, {memory:.0f} MiB",
-                             rounds=[done.seconds for done in theirs[name]]))
+        detail, rounds = f"{name}: {merged:.1f} s, {memory:.0f} MiB", [done.seconds for done in theirs[name]]
+        rows.append(at_least(PART, f"merging alone {what}", merged / here, 10, detail, rounds=rounds))
+        rows.append(at_least(PART, f"first scan, kept with its history, {what}", merged / first, 10, detail, rounds=rounds))
     return rows

@@ -66,9 +66,13 @@ class Scan:
         return {"version": 1, "scan_id": self.id, "tenant": _TENANT, "repository_id": self._repository,
                 "revision": self._revision, "jobs": jobs, "nothing_to_read": [], "warnings": []}
 
+    def places(self, bucket: Path) -> tuple[Path, Path]:
+        """Where the plan is, and the folder of the jobs' results."""
+        return bucket / "plans" / _TENANT / self.id / "plan.json", bucket / "results" / _TENANT
+
     def write_plan(self, bucket: Path) -> None:
         """The plan as an object."""
-        file = bucket / "plans" / _TENANT / self.id / "plan.json"
+        file, _ = self.places(bucket)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(self.plan()))
 

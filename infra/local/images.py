@@ -40,7 +40,7 @@ def dockerfiles() -> dict[str, str]:
 def ensure_programs() -> None:
     """The container tools."""
     if os.geteuid() != 0:
-        raise Problem("building engine images needs root (the container tools are used without user namespaces)")
+        raise Problem("building images needs root (the container tools are used without user namespaces)")
     missing = [name for name in _PACKAGES if not shutil.which(name)]
     if missing:
         tools.apt(missing, "container tools")

@@ -80,7 +80,8 @@ resource "aws_route_table_association" "public" {
 }
 
 # Only this bucket, from the isolated subnets: not even a function that was taken over carries rows to somebody else's.
-# Fargate tasks take the internet: the images' layers come from a bucket of ECR's.
+# Fargate tasks take the internet: the images' layers come from a bucket of ECR's. Those that load prices do so with a role and a
+# way to Postgres: docs/decisions/0032-loads-on-batch.md.
 resource "aws_vpc_endpoint" "s3" {
   count = local.in_aws
 

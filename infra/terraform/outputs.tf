@@ -36,6 +36,16 @@ output "recordings_dlq_url" {
   value       = module.queue_recordings.dead_url
 }
 
+output "notices_queue_url" {
+  description = "URL of the notices queue."
+  value       = module.queue_notices.url
+}
+
+output "notices_dlq_url" {
+  description = "URL of its dead-letter queue."
+  value       = module.queue_notices.dead_url
+}
+
 output "state_machine_arn" {
   description = "ARN of the scan state machine."
   value       = aws_sfn_state_machine.scan.arn
@@ -86,17 +96,23 @@ output "functions" {
 }
 
 output "job_queues" {
-  description = "Names of the Batch queues."
-  value       = { for kind, queue in aws_batch_job_queue.main : kind => queue.name }
+  description = "Names of the Batch queues: of engines, and of loads."
+  value = merge(
+    { for kind, queue in aws_batch_job_queue.main : kind => queue.name },
+    { for kind, queue in aws_batch_job_queue.loads : "loads-${kind}" => queue.name },
+  )
 }
 
 output "job_definitions" {
-  description = "Name of the Batch job definition of every engine."
-  value       = { for engine, definition in aws_batch_job_definition.engine : engine => definition.name }
+  description = "Name of the Batch job definition of every engine, and of the loader."
+  value = merge(
+    { for engine, definition in aws_batch_job_definition.engine : engine => definition.name },
+    { loader = aws_batch_job_definition.loader.name },
+  )
 }
 
 output "registries" {
-  description = "Address of the image registry of every engine; empty locally."
+  description = "Address of the image registry of every engine, and of the loader; empty locally."
   value = merge(
     { for engine, repository in aws_ecr_repository.engine : engine => repository.repository_url },
     { for repository in aws_ecr_repository.loader : "loader" => repository.repository_url },

@@ -153,7 +153,7 @@ resource "aws_batch_compute_environment" "loads" {
 
   compute_resources {
     type = each.value
-    # Two for each of the eight ranges that are loaded at once.
+    # Two for each of eight ranges: a batch loads no more at once, and with more the database is the limit. Other batches wait.
     max_vcpus = 16
     # The emulator has no network; it wants the fields all the same.
     subnets            = local.is_aws ? aws_subnet.public[*].id : ["subnet-local"]

@@ -104,7 +104,7 @@ variable "engines_dir" {
 }
 
 variable "image_tag" {
-  description = "AWS only: tag of the engine images in the registries, for example a commit id."
+  description = "AWS only: tag of the images of engines and of the loader in the registries, for example a commit id."
   type        = string
   default     = null
   validation {
@@ -114,7 +114,7 @@ variable "image_tag" {
 }
 
 variable "image_tags" {
-  description = "AWS only: tags of single engines, where they differ from image_tag."
+  description = "AWS only: tags of single engines, or of `loader`, where they differ from image_tag."
   type        = map(string)
   default     = {}
   validation {
@@ -156,7 +156,7 @@ variable "egress_allow" {
 }
 
 variable "batch_max_vcpus" {
-  description = "Upper bound of vCPUs that jobs use at once, for each of Spot and on demand."
+  description = "Upper bound of vCPUs that jobs of engines use at once, for each of Spot and on demand. Loads of prices have 16 of their own."
   type        = number
   default     = 64
   validation {

@@ -14,9 +14,13 @@ use dunlin_core::{
     matching::{Known, Seen, match_findings},
 };
 use std::{
-    cmp::Ordering,
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io::{self, BufRead, BufReader, Read},
+    iter, mem,
+    num::NonZero,
+    sync::atomic::{self, AtomicUsize},
+    thread,
 };
 
 /// 8 MiB; our own results are written with less.
@@ -62,6 +66,41 @@ pub fn read(compressed: impl Read, job: &PlannedJob) -> Result<JobFindings, Stri
     }
     check::count(findings.len() as u64, &manifest)?;
     Ok(JobFindings { manifest, rules, findings })
+}
+
+/// Below so many bytes of results, threads would take longer to start than to read.
+const FOR_ONE_THREAD: usize = 256 << 10;
+
+/// [`read`] for every job that has a result, on as many threads as there are processors; in the order of `jobs`.
+pub fn read_all<'a>(
+    jobs: &[PlannedJob],
+    result: impl Fn(&PlannedJob) -> Option<&'a [u8]> + Sync,
+) -> Vec<Option<Result<JobFindings, String>>> {
+    let one = |job: &PlannedJob| result(job).map(|bytes| read(bytes, job));
+    let bytes: usize = jobs.iter().filter_map(|job| result(job).map(<[u8]>::len)).sum();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
+    if threads < 2 || bytes < FOR_ONE_THREAD {
+        return jobs.iter().map(one).collect();
+    }
+    // Whoever is free takes the next: results differ in size.
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let taken = iter::from_fn(|| {
+            let number = next.fetch_add(1, atomic::Ordering::Relaxed);
+            jobs.get(number).map(|job| (number, one(job)))
+        });
+        taken.collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for other in others {
+            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    });
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, read)| read).collect()
 }
 
 struct Lines<R> {
@@ -116,23 +155,28 @@ impl Findings {
             }
             all.extend(result.findings);
         }
-        // Stable: of what has the same place, the first job's comes first.
-        all.sort_by(|a, b| place(a).cmp(&place(b)));
-        let mut seen: HashMap<String, u32> = HashMap::new();
-        let mut rows: Vec<(FindingView, Keys)> = all
+        let order = Order::of(&all, &rules);
+        let mut rows: Vec<_> = order
+            .numbered(repository, &all)
             .into_iter()
-            .filter_map(|finding| {
-                let occurrence = seen.entry(finding.fingerprint.clone()).or_default();
-                *occurrence += 1;
-                let rule = rules.get(&finding.rule)?;
-                let id = FindingId::derived(repository, &finding.fingerprint, *occurrence);
-                let keys = Keys { content_key: finding.content_key.clone(), occurrence: *occurrence };
-                Some((view(id, finding, rule), keys))
+            .filter_map(|(number, id, occurrence)| {
+                let (finding, at) = (&all[number], order.places[number]);
+                let key = (Reverse(finding.severity), at.path, at.line.unwrap_or(0), at.column, at.rule?, id);
+                Some((key, number, occurrence))
             })
             .collect();
-        rows.sort_by(|(a, _), (b, _)| in_reports(a, b));
-        let used: BTreeSet<String> = rows.iter().map(|(finding, _)| finding.rule.clone()).collect();
-        let (findings, keys) = rows.into_iter().unzip();
+        rows.sort_unstable();
+
+        let mut all: Vec<Option<Finding>> = all.into_iter().map(Some).collect();
+        let (mut findings, mut keys) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        let mut used = BTreeSet::new();
+        for ((.., rule, id), number, occurrence) in rows {
+            let Some((mut finding, rule)) = all[number].take().zip(order.rules.get(rule as usize)) else { continue };
+            used.insert(rule.id.as_str());
+            keys.push(Keys { content_key: mem::take(&mut finding.content_key), occurrence });
+            findings.push(view(id, finding, rule));
+        }
+        let used: BTreeSet<String> = used.into_iter().map(str::to_owned).collect();
         Self { rules: rules.into_values().filter(|rule| used.contains(&rule.id)).collect(), findings, keys }
     }
 
@@ -206,18 +250,60 @@ impl Findings {
     }
 }
 
-fn place(finding: &Finding) -> (&str, Option<u32>, Option<u32>) {
-    (&finding.location.path, finding.location.start_line, finding.location.start_column)
+/// Where a finding stands, in numbers that sort as its texts do: many findings have few paths, and sorting compares often.
+#[derive(Clone, Copy)]
+struct Place {
+    path: u32,
+    line: Option<u32>,
+    column: Option<u32>,
+    /// None where the rule is not known.
+    rule: Option<u32>,
 }
 
-/// The order of the store's reports. Where it has none, by column, rule and id.
-fn in_reports(a: &FindingView, b: &FindingView) -> Ordering {
-    let line = |finding: &FindingView| finding.start_line.unwrap_or(0);
-    b.severity
-        .cmp(&a.severity)
-        .then_with(|| a.path.cmp(&b.path))
-        .then_with(|| line(a).cmp(&line(b)))
-        .then_with(|| (a.start_column, &a.rule, a.id).cmp(&(b.start_column, &b.rule, b.id)))
+struct Order<'a> {
+    places: Vec<Place>,
+    /// By their numbers.
+    rules: Vec<&'a Rule>,
+}
+
+impl<'a> Order<'a> {
+    fn of(findings: &[Finding], rules: &'a BTreeMap<String, Rule>) -> Self {
+        let paths: HashSet<&str> = findings.iter().map(|finding| finding.location.path.as_str()).collect();
+        let mut paths: Vec<&str> = paths.into_iter().collect();
+        paths.sort_unstable();
+        let paths = numbers(&paths);
+        let names: Vec<&str> = rules.keys().map(String::as_str).collect();
+        let names = numbers(&names);
+        let places = findings.iter().map(|finding| Place {
+            path: paths.get(finding.location.path.as_str()).copied().unwrap_or(u32::MAX),
+            line: finding.location.start_line,
+            column: finding.location.start_column,
+            rule: names.get(finding.rule.as_str()).copied(),
+        });
+        Self { places: places.collect(), rules: rules.values().collect() }
+    }
+
+    /// Every finding's number among `findings`, its id, and how often its fingerprint was there before.
+    fn numbered(&self, repository: RepositoryId, findings: &[Finding]) -> Vec<(usize, FindingId, u32)> {
+        let mut order: Vec<usize> = (0..findings.len()).collect();
+        // Of what has the same place, the first job's comes first.
+        order.sort_unstable_by_key(|number| {
+            let place = self.places[*number];
+            (place.path, place.line, place.column, *number)
+        });
+        let mut seen: HashMap<&str, u32> = HashMap::with_capacity(findings.len());
+        let numbered = order.into_iter().map(|number| {
+            let finding = &findings[number];
+            let occurrence = seen.entry(&finding.fingerprint).or_default();
+            *occurrence += 1;
+            (number, FindingId::derived(repository, &finding.fingerprint, *occurrence), *occurrence)
+        });
+        numbered.collect()
+    }
+}
+
+fn numbers<'a>(sorted: &[&'a str]) -> HashMap<&'a str, u32> {
+    sorted.iter().copied().zip(0..).collect()
 }
 
 fn view(id: FindingId, finding: Finding, rule: &Rule) -> FindingView {

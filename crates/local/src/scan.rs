@@ -364,11 +364,12 @@ fn endings_of(
     endings: &jobs::Endings,
 ) -> (Vec<JobEnding>, Vec<JobFindings>) {
     let (mut ended, mut results) = (Vec::new(), Vec::new());
-    for job in &plan.jobs {
+    let read = memory::read_all(&plan.jobs, |job| known.results.get(&job.result_key).map(Vec::as_slice));
+    for (job, read) in plan.jobs.iter().zip(read) {
         let number = shared.get(&job.result_key).copied().unwrap_or(offset + job.job);
         let answer = endings.get(&number);
         let attempts = answer.map_or(0, |(_, attempts)| *attempts);
-        let loaded = match known.results.get(&job.result_key).map(|bytes| memory::read(bytes.as_slice(), job)) {
+        let loaded = match read {
             None => Loaded::Missing,
             Some(Err(why)) => Loaded::Unreadable(why),
             Some(Ok(found)) => {

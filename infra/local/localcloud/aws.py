@@ -33,11 +33,12 @@ def has(stack: Stack, outputs: dict[str, Any]) -> bool:
         functions = client(stack, "lambda")
         for name in outputs["functions"].values():
             functions.get_function(FunctionName=name)
-        client(stack, "stepfunctions").describe_state_machine(stateMachineArn=outputs["state_machine_arn"])
+        for key in (key for key in outputs if key.endswith("state_machine_arn")):
+            client(stack, "stepfunctions").describe_state_machine(stateMachineArn=outputs[key])
         client(stack, "cognito-idp").describe_user_pool(UserPoolId=outputs["user_pool_id"])
         client(stack, "s3").head_bucket(Bucket=outputs["data_bucket"])
         queues = client(stack, "sqs")
-        for key in ("scans_queue_url", "scans_dlq_url", "recordings_queue_url", "recordings_dlq_url"):
+        for key in (key for key in outputs if key.endswith(("_queue_url", "_dlq_url"))):
             queues.get_queue_attributes(QueueUrl=outputs[key], AttributeNames=["QueueArn"])
         client(stack, "apigatewayv2").get_api(ApiId=outputs["api_url"].rsplit("/", 1)[-1])
         batch = client(stack, "batch")

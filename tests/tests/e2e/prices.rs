@@ -15,21 +15,30 @@ use std::{fmt::Write as _, io::Write as _, time::Duration};
 use uuid::Uuid;
 
 /// Places with codes that no other test of this run has.
-struct World {
-    api: Api,
+pub struct World {
+    pub api: Api,
     region: String,
-    ports: Vec<String>,
+    pub ports: Vec<String>,
 }
 
 impl World {
-    async fn make() -> Result<Self> {
+    pub async fn make() -> Result<Self> {
         let api = Api::demo().await?;
-        let unique = Uuid::now_v7().simple().to_string();
-        let region = format!("region_{unique}");
-        let regions = format!("slug,name,parent\nworld_{unique},World,\n{region},\"Region, the\",world_{unique}\n");
+        let unique = Uuid::now_v7();
+        let unique_text = unique.simple();
+        let region = format!("region_{unique_text}");
+        let regions =
+            format!("slug,name,parent\nworld_{unique_text},World,\n{region},\"Region, the\",world_{unique_text}\n");
         published(&api, &send(&api, "regions", regions.into_bytes(), json!({})).await?).await?;
-        // Codes have five characters; the last ones of the id are random.
-        let stem = unique[28..].to_uppercase();
+        // Codes have five characters; the last bits of the id are random.
+        let mut random = unique.as_u128() & u128::from(u64::MAX >> 2);
+        let stem: String = std::iter::repeat_with(|| {
+            let digit = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[(random % 36) as usize];
+            random /= 36;
+            char::from(digit)
+        })
+        .take(4)
+        .collect();
         let ports: Vec<String> = (0..3).map(|n| format!("{stem}{n}")).collect();
         let mut file = "region,name,code\n".to_owned();
         for port in &ports {
@@ -49,7 +58,7 @@ impl World {
 }
 
 /// Asks for a batch, sends its file, and answers its id.
-async fn send(api: &Api, kind: &str, file: Vec<u8>, more: Value) -> Result<String> {
+pub async fn send(api: &Api, kind: &str, file: Vec<u8>, more: Value) -> Result<String> {
     let mut body = json!({ "kind": kind, "bytes": file.len() });
     for (name, value) in more.as_object().into_iter().flatten() {
         body[name] = value.clone();
@@ -83,7 +92,7 @@ async fn ended(api: &Api, id: &str) -> Result<PriceBatchView> {
     .with_context(|| format!("batch {id}"))
 }
 
-async fn published(api: &Api, id: &str) -> Result<PriceBatchView> {
+pub async fn published(api: &Api, id: &str) -> Result<PriceBatchView> {
     let view = ended(api, id).await?;
     ensure!(view.status == BatchState::Published, "{view:#?}");
     Ok(view)
@@ -187,10 +196,10 @@ async fn a_file_that_a_partner_puts_into_s3_is_a_batch() -> Result<()> {
     Ok(())
 }
 
-const LARGE_ROWS: u64 = 300_000;
+pub const LARGE_ROWS: u64 = 300_000;
 
 /// Compressed, it cannot be cut: one range, and too large for Lambda.
-fn large(origin: &str, destination: &str) -> Result<Vec<u8>> {
+pub fn large(origin: &str, destination: &str) -> Result<Vec<u8>> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     writeln!(packed, "orig_code,dest_code,day,price")?;
     for n in 0..LARGE_ROWS {

@@ -2,6 +2,7 @@ use super::*;
 use dunlin_core::{finding::Severity, selection::Shard};
 use dunlin_testkit::fixtures;
 use std::io::Write;
+use uuid::Uuid;
 
 fn job(engine: &str) -> PlannedJob {
     fixtures::job(&fixtures::scan("acme", 1), 0, engine, Shard::WHOLE)
@@ -20,6 +21,32 @@ fn result(engine: &str, findings: &[Finding]) -> JobFindings {
     let job = job(engine);
     let lines = fixtures::result_lines(&job, JobOutcome::Assessed, findings);
     read(packed(&lines).as_slice(), &job).unwrap()
+}
+
+#[test]
+fn many_results_are_read_as_each_of_them_is() {
+    // Large enough for threads, in sizes that differ; one has no result, one is damaged.
+    let files: Vec<Vec<u8>> = (0..9_u32)
+        .map(|number| {
+            let findings: Vec<Finding> = (0..number * 300)
+                .map(|n| finding(&format!("{number}/{n}.py"), n, &Uuid::now_v7().to_string()))
+                .collect();
+            packed(&fixtures::result_lines(&job("ruff"), JobOutcome::Assessed, &findings))
+        })
+        .collect();
+    assert!(files.iter().map(Vec::len).sum::<usize>() > FOR_ONE_THREAD);
+    let jobs: Vec<PlannedJob> = (0..9).map(|number| PlannedJob { job: number, ..job("ruff") }).collect();
+    let result = |job: &PlannedJob| match job.job {
+        4 => None,
+        5 => Some(&files[5][..100]),
+        number => Some(files[number as usize].as_slice()),
+    };
+    for (number, read) in read_all(&jobs, result).into_iter().enumerate() {
+        let alone = result(&jobs[number]).map(|bytes| super::read(bytes, &jobs[number]));
+        assert_eq!(format!("{read:?}"), format!("{alone:?}"), "{number}");
+        let findings = read.and_then(Result::ok).map(|found| found.findings.len());
+        assert_eq!(findings, (![4, 5].contains(&number)).then_some(number * 300));
+    }
 }
 
 fn found(findings: &[Finding]) -> Findings {
