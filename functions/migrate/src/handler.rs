@@ -1,5 +1,6 @@
 use crate::{context::Context, error::Error};
-use dunlin_store::{DatabaseConfig, Migrated, Store, StoreError};
+use dunlin_runtime::message;
+use dunlin_store::{Migrated, Store, StoreError};
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -26,10 +27,12 @@ pub async fn handle(context: &Context, payload: Value) -> Result<Output, Error> 
     }
     let mut store = Store::connect(&context.database).await?;
     let result = bring_up_to_date(context, &mut store).await;
+    if result.is_ok() {
+        sweep(&mut store).await;
+    }
     store.close().await;
     let Migrated { applied, version } = result?;
     tracing::info!(schema.version = version, schema.applied = applied.len(), "the schema is up to date");
-    sweep(&context.database).await;
     Ok(Output { applied, version })
 }
 
@@ -42,19 +45,15 @@ async fn bring_up_to_date(context: &Context, store: &mut Store) -> Result<Migrat
 }
 
 /// What only the owner can remove while people read. No deployment fails of what the next one can remove as well.
-async fn sweep(database: &DatabaseConfig) {
-    let config = DatabaseConfig { statement_timeout: SWEEP_STATEMENT_TIMEOUT, ..database.clone() };
-    let swept = async {
-        let mut store = Store::connect(&config).await?;
-        let swept = store.sweep().await;
-        store.close().await;
-        swept
-    };
-    match timeout(SWEEP_TIMEOUT, swept).await {
+async fn sweep(store: &mut Store) {
+    match timeout(SWEEP_TIMEOUT, store.sweep_within(SWEEP_STATEMENT_TIMEOUT)).await {
         Ok(Ok(swept)) => {
             tracing::info!(tables.dropped = swept.dropped, tables.left = swept.left, "tables of ended price batches");
         }
-        Ok(Err(error)) => tracing::warn!(%error, "tables of ended price batches are left for the next deployment"),
+        Ok(Err(error)) => {
+            let why = message(&error);
+            tracing::warn!(error.message = why, "tables of ended price batches are left for the next deployment");
+        }
         Err(_) => tracing::warn!("the rest of the tables of ended price batches is left for the next deployment"),
     }
 }

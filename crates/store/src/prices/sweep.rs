@@ -3,6 +3,7 @@
 use super::BatchRow;
 use crate::{Store, StoreError};
 use dunlin_core::prices::{BatchKind, BatchState};
+use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 /// Whoever holds this lock sweeps; the number only has to differ from other advisory locks of the database.
@@ -31,6 +32,14 @@ impl Store {
         let result = self.sweep_alone().await;
         self.client.execute("select pg_advisory_unlock($1)", &[&SWEEP_LOCK]).await?;
         result
+    }
+
+    /// [`sweep`](Self::sweep), for a connection that may otherwise wait for long: no statement takes more than `patience`.
+    pub async fn sweep_within(&mut self, patience: Duration) -> Result<Swept, StoreError> {
+        self.client.batch_execute(&format!("set statement_timeout = {}", patience.as_millis())).await?;
+        let swept = self.sweep().await;
+        self.client.batch_execute("reset statement_timeout").await?;
+        swept
     }
 
     async fn sweep_alone(&mut self) -> Result<Swept, StoreError> {
