@@ -36,8 +36,9 @@ async fn two_migrations_at_once_are_safe() {
     let (mut one, mut two) = (db.store().await, db.store().await);
     let (a, b) = tokio::join!(one.migrate(), two.migrate());
     let (a, b) = (a.unwrap(), b.unwrap());
-    assert_eq!(a.applied.len() + b.applied.len(), 9, "{a:?} {b:?}");
     assert_eq!(a.version, b.version);
+    // Each of them once.
+    assert_eq!(a.applied.len() + b.applied.len(), a.version as usize, "{a:?} {b:?}");
 }
 
 #[tokio::test]
