@@ -2,7 +2,7 @@
 beside the least that Postgres can do: COPY BINARY into a bare table.
 
 Both get the same file and the same server, in turns. Dunlin's part are the steps that its functions take (inspect, load ranges
-over two connections, publish), every row checked; `psql` leaves the checks to two foreign keys and a primary key. pgloader is
+over two connections, publish; all in the first when the file is small), every row checked; `psql` leaves the checks to two foreign keys and a primary key. pgloader is
 Debian's package of that name, installed when it is missing; PGLOADER=<program> is another one.
 
 Then what has no peer here: ten million rows over one, two and four connections, and the memory that a file of a gigabyte takes.
@@ -10,6 +10,7 @@ Then what has no peer here: ten million rows over one, two and four connections,
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -100,6 +101,8 @@ def _large(program: Path, home: Path) -> list[Row]:
 
 
 def _parts(inspect: float, load: float, publish: float) -> str:
+    if not load:
+        return "all of it by the inspector, because the file is small"
     return f"inspect {inspect:.3f}, load {load:.3f}, publish {publish:.3f}"
 
 
@@ -143,11 +146,19 @@ def environment_of(postgres: dict[str, str], password: str) -> dict[str, str]:
                                      **{name: postgres[other] for name, other in names.items()})
 
 
+@functools.cache
+def _psql() -> str:
+    """The program itself: Debian's `psql` is a script in front of it, which takes some 30 ms to find it."""
+    program = tools.postgres_programs() / "psql"
+    return str(program) if program.is_file() else "psql"
+
+
 def psql(environment: dict[str, str], *commands: str) -> tuple[float, str]:
     """Seconds that the commands took, and what they printed."""
+    program = _psql()
     words = [word for command in commands for word in ("-c", command)]
     began = time.monotonic()
-    done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *words], env=environment, check=False,
+    done = subprocess.run([program, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *words], env=environment, check=False,
                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
     took = time.monotonic() - began
     if done.returncode != 0:

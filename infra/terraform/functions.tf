@@ -98,11 +98,15 @@ locals {
       environment          = { DATA_BUCKET = local.data_bucket }
     }
     inspector = {
-      description = "Reads the file of a price batch once: format, digest, and where its rows begin"
+      description = "Reads the file of a price batch once: format, digest, and where its rows begin; publishes a small one"
       # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network.
       memory_mib  = 1024
       database    = "app"
-      environment = { DATA_BUCKET = local.data_bucket, LAMBDA_PACKED_MIB = tostring(var.lambda_packed_mib) }
+      environment = {
+        DATA_BUCKET       = local.data_bucket
+        LAMBDA_PACKED_MIB = tostring(var.lambda_packed_mib)
+        AT_ONCE_KIB       = tostring(var.price_batch_at_once_kib)
+      }
     }
     loader = {
       description = "Checks every row of one range of a price batch and copies it into the batch's own table"

@@ -86,6 +86,9 @@ locals {
     inspector = [
       local.list_bucket,
       { sid = "ReadFiles", actions = ["s3:GetObject"], resources = [local.objects["price-batches"], local.objects["price-requests"]] },
+      # A small batch goes the whole way at once.
+      { sid = "KeepFaults", actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects["price-faults"]] },
+      { sid = "WriteReports", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = [local.objects.reports] },
     ]
 
     loader = [

@@ -145,6 +145,16 @@ variable "lambda_packed_mib" {
   }
 }
 
+variable "price_batch_at_once_kib" {
+  description = "A CSV or NDJSON file of prices or places that is not larger is loaded and published by the inspector itself: one function instead of three. 0: none."
+  type        = number
+  default     = 1024
+  validation {
+    condition     = var.price_batch_at_once_kib >= 0 && var.price_batch_at_once_kib <= 8192
+    error_message = "price_batch_at_once_kib is 0 to 8192 (a larger file is read without holding a connection)."
+  }
+}
+
 variable "egress_allow" {
   description = "Host names and addresses that source and notifier may reach although they are private. Empty in AWS."
   type        = list(string)

@@ -103,6 +103,8 @@ names! {
         DATABASE_REJECTED = "Inspector.DatabaseRejected",
         /// The file is gone, is another one than the event spoke of, or is larger than a batch may be.
         FILE_UNUSABLE = "Inspector.FileUnusable",
+        /// Of a small batch: places change faster than it can be checked.
+        INCOMPLETE = "Inspector.Incomplete",
         BAD_INPUT = "Inspector.BadInput",
     }
     loader {

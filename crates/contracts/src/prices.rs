@@ -59,9 +59,12 @@ pub struct InspectorInput {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectorOutput {
-    /// The batch has an end already: it is a duplicate, or this is a second delivery. Nothing is left to do.
+    /// Nothing is left to do: the batch was small and went the whole way at once, or it is a duplicate, or this is a second delivery.
     pub ended: bool,
     pub state: BatchState,
+    /// Of a batch that has ended, as in [`PublisherOutput`].
+    pub rows: u64,
+    pub bad_rows: u64,
     /// Ranges that are to be loaded. None when the file as a whole is bad: then it goes straight to its rejection.
     pub ranges: Vec<RangeItem>,
 }

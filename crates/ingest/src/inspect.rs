@@ -1,13 +1,15 @@
 use crate::{
     Error, check,
     file::{Chunks, Pieces, blocking, not_had},
+    load::load_with,
+    publish::{finish_with, sweep},
 };
 use dunlin_cloud::ObjectStore;
-use dunlin_contracts::prices::{InspectorOutput, PriceBatchAsked, PriceBatchMessage, RangeItem};
+use dunlin_contracts::prices::{InspectorOutput, PriceBatchAsked, PriceBatchMessage, PublisherOutput, RangeItem};
 use dunlin_core::{
     job::Compute,
     keys,
-    prices::{BatchState, Compression, Range},
+    prices::{BatchState, Compression, Format, Layout, Range},
 };
 use dunlin_prices::{Inspection, Inspector, inspect_parquet};
 use dunlin_store::{BatchRow, DatabaseConfig, Inspected, Store};
@@ -19,61 +21,105 @@ const MAX_BYTES: u64 = 50 << 30;
 /// A smaller file is read in the time in which another connection would be made.
 const SOON_READ: u64 = 8 << 20;
 
-/// Reads the file once, from its beginning to its end. A file that is compressed as a whole is one range, however large it is: with
-/// more than `lambda_bytes` it is one for Batch.
+/// How large a file may be for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// One that is compressed as a whole is one range, however large it is: with more bytes it is one for Batch.
+    pub lambda_bytes: u64,
+    /// One of text that has no more bytes goes the whole way at once. Never one of more than 8 MiB.
+    pub at_once_bytes: u64,
+}
+
+/// Reads the file once, from its beginning to its end, and says what is to be loaded. A small batch is loaded and published, or rejected,
+/// here and now.
 pub async fn inspect(
     objects: &Arc<dyn ObjectStore>,
     database: &DatabaseConfig,
     batch: &PriceBatchMessage,
-    lambda_bytes: u64,
+    limits: Limits,
 ) -> Result<InspectorOutput, Error> {
     check(batch)?;
+    if batch.bytes > SOON_READ {
+        return inspect_large(objects, database, batch, limits).await;
+    }
+    // Each waits for somebody else.
+    let (asked, seen, store) =
+        futures::join!(read_request(&**objects, batch), look(objects, batch), Store::connect(database));
+    let mut store = store?;
+    let inspected = async {
+        let known = store.register_batch(batch, asked?.as_ref()).await?;
+        match ended_before(&known) {
+            Some(ended) => {
+                // Perhaps by an earlier call, which then came no further.
+                sweep(&mut store).await;
+                Ok(ended)
+            }
+            None => go_on(objects, &mut store, batch, &seen?, limits).await,
+        }
+    }
+    .await;
+    store.close().await;
+    inspected
+}
+
+/// A function more is a connection more and a cold start more, which is most of what a small batch costs. Each step is what the other
+/// functions do, and finds what was done before: when this is cut off, it begins again or they go on.
+async fn go_on(
+    objects: &Arc<dyn ObjectStore>,
+    store: &mut Store,
+    batch: &PriceBatchMessage,
+    inspection: &Inspection,
+    limits: Limits,
+) -> Result<InspectorOutput, Error> {
+    let noted = note(store, batch, inspection, limits).await?;
+    if noted.ended || batch.bytes > limits.at_once_bytes || !is_short(inspection) {
+        return Ok(noted);
+    }
+    load_with(objects, store, batch, 0).await?;
+    let PublisherOutput { state, rows, bad_rows } = finish_with(&**objects, store, batch).await?;
+    Ok(InspectorOutput { ended: true, state, rows, bad_rows, ranges: Vec::new() })
+}
+
+/// As many rows as it has bytes for, and no more.
+fn is_short(inspection: &Inspection) -> bool {
+    let is_text = |layout: &Layout| layout.compression == Compression::None && layout.format != Format::Parquet;
+    inspection.ranges.len() == 1 && inspection.layout.as_ref().is_ok_and(is_text)
+}
+
+/// No connection waits while the file is read.
+async fn inspect_large(
+    objects: &Arc<dyn ObjectStore>,
+    database: &DatabaseConfig,
+    batch: &PriceBatchMessage,
+    limits: Limits,
+) -> Result<InspectorOutput, Error> {
     let asked = read_request(&**objects, batch).await?;
     // The row is there before the file is read: people see the batch, and a failure from here on has a place.
     let mut store = Store::connect(database).await?;
     let known = store.register_batch(batch, asked.as_ref()).await;
-    let mut connection = Some(store);
-    if batch.bytes > SOON_READ
-        && let Some(store) = connection.take()
-    {
-        store.close().await;
-    }
-    let inspected = match known {
-        Ok(known) => go_on(objects, database, batch, lambda_bytes, &known, &mut connection).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Some(store) = connection {
-        store.close().await;
-    }
-    inspected
-}
-
-async fn go_on(
-    objects: &Arc<dyn ObjectStore>,
-    database: &DatabaseConfig,
-    batch: &PriceBatchMessage,
-    lambda_bytes: u64,
-    known: &BatchRow,
-    connection: &mut Option<Store>,
-) -> Result<InspectorOutput, Error> {
-    if known.state.is_end() {
-        tracing::info!(batch.state = known.state.as_str(), "batch had ended before");
-        return Ok(ended(known.state));
+    store.close().await;
+    if let Some(ended) = ended_before(&known?) {
+        return Ok(ended);
     }
     if batch.bytes > MAX_BYTES {
         return Err(Error::FileUnusable(format!("it has {} bytes, and may have {MAX_BYTES}", batch.bytes)));
     }
-
     let inspection = look(objects, batch).await?;
-    let store = match connection.take() {
-        Some(store) => store,
-        None => Store::connect(database).await?,
-    };
-    note(connection.insert(store), batch, &inspection, lambda_bytes).await
+    let mut store = Store::connect(database).await?;
+    let inspected = note(&mut store, batch, &inspection, limits).await;
+    store.close().await;
+    inspected
 }
 
-fn ended(state: BatchState) -> InspectorOutput {
-    InspectorOutput { ended: true, state, ranges: Vec::new() }
+fn ended_before(known: &BatchRow) -> Option<InspectorOutput> {
+    known.state.is_end().then(|| {
+        tracing::info!(batch.state = known.state.as_str(), "batch had ended before");
+        ended(known)
+    })
+}
+
+fn ended(row: &BatchRow) -> InspectorOutput {
+    InspectorOutput { ended: true, state: row.state, rows: row.rows, bad_rows: row.bad_rows, ranges: Vec::new() }
 }
 
 /// What the sender said. A file that was put into S3 by itself has nothing to say; an upload without its request is nobody's.
@@ -111,14 +157,14 @@ async fn note(
     store: &mut Store,
     batch: &PriceBatchMessage,
     inspection: &Inspection,
-    lambda_bytes: u64,
+    limits: Limits,
 ) -> Result<InspectorOutput, Error> {
     let layout = match &inspection.layout {
         Ok(layout) => layout,
         Err(faults) => {
             let state = store.file_is_bad(batch, faults).await?;
             tracing::info!(faults = faults.reasons.len(), "the file as a whole is bad");
-            return Ok(InspectorOutput { ended: state.is_end(), state, ranges: Vec::new() });
+            return Ok(InspectorOutput { ended: state.is_end(), state, rows: 0, bad_rows: 0, ranges: Vec::new() });
         }
     };
     let ranges = &inspection.ranges;
@@ -126,17 +172,17 @@ async fn note(
         Inspected::Ready => {
             tracing::info!(format = ?layout.format, compression = ?layout.compression, ranges = ranges.len(), bytes = batch.bytes, "file is inspected");
             let is_packed = layout.compression != Compression::None;
-            let compute = |range: &Range| match is_packed && range.length > lambda_bytes {
+            let compute = |range: &Range| match is_packed && range.length > limits.lambda_bytes {
                 true => Compute::Batch,
                 false => Compute::Lambda,
             };
             let ranges = ranges.iter().map(|range| RangeItem { range: range.range, compute: compute(range) }).collect();
-            Ok(InspectorOutput { ended: false, state: BatchState::Loading, ranges })
+            Ok(InspectorOutput { ended: false, state: BatchState::Loading, rows: 0, bad_rows: 0, ranges })
         }
         Inspected::Duplicate(first) => {
             tracing::info!(same_as = %first, "the same content was sent before");
-            Ok(ended(BatchState::Duplicate))
+            Ok(ended(&store.register_batch(batch, None).await?))
         }
-        Inspected::Ended(state) => Ok(ended(state)),
+        Inspected::Ended(_) => Ok(ended(&store.register_batch(batch, None).await?)),
     }
 }

@@ -1,7 +1,7 @@
 //! Batches of prices: from a file in S3 to rows that are all published, or none. The three steps of
 //! `statemachines/price-batch.asl.json`, which may each come twice, at once, or be cut off anywhere:
 //!
-//! - [`inspect`] reads the file once and says what it is and where its ranges lie;
+//! - [`inspect`] reads the file once and says what it is and where its ranges lie; with a small one it goes on through the other two;
 //! - [`load`] takes one range in, in one transaction, and finds everything that is wrong with it;
 //! - [`finish`] publishes the batch in one transaction, or rejects it with a report of every bad row.
 //!
@@ -15,7 +15,7 @@ mod load;
 mod publish;
 
 pub use error::{Error, Kind};
-pub use inspect::inspect;
+pub use inspect::{Limits, inspect};
 pub use load::load;
 pub use publish::{fail, finish};
 

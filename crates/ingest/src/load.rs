@@ -27,7 +27,7 @@ pub async fn load(
     loaded
 }
 
-async fn load_with(
+pub(crate) async fn load_with(
     objects: &Arc<dyn ObjectStore>,
     store: &mut Store,
     batch: &PriceBatchMessage,

@@ -38,9 +38,6 @@ pub async fn finish(
     check(batch)?;
     let mut store = Store::connect(database).await?;
     let finished = finish_with(&**objects, &mut store, batch).await;
-    if finished.is_ok() {
-        sweep(&mut store).await;
-    }
     store.close().await;
     finished
 }
@@ -64,7 +61,7 @@ pub async fn fail(
 }
 
 /// Removes what batches have left that nobody reads any more. Whoever comes next does what cannot be done now.
-async fn sweep(store: &mut Store) {
+pub(crate) async fn sweep(store: &mut Store) {
     if let Err(error) = store.sweep().await {
         tracing::warn!(error.message = %error, "rows of ended batches could not be removed");
     }
@@ -74,7 +71,17 @@ fn output(row: &BatchRow) -> PublisherOutput {
     PublisherOutput { state: row.state, rows: row.rows, bad_rows: row.bad_rows }
 }
 
-async fn finish_with(
+pub(crate) async fn finish_with(
+    objects: &dyn ObjectStore,
+    store: &mut Store,
+    batch: &PriceBatchMessage,
+) -> Result<PublisherOutput, Error> {
+    let finished = publish_or_reject(objects, store, batch).await?;
+    sweep(store).await;
+    Ok(finished)
+}
+
+async fn publish_or_reject(
     objects: &dyn ObjectStore,
     store: &mut Store,
     batch: &PriceBatchMessage,

@@ -1,4 +1,4 @@
-//! Loaders and publishers that are killed with SIGKILL, at every step: all or nothing each time, the next try comes to the end, and
+//! Loaders, publishers and inspectors that are killed with SIGKILL, at every step: all or nothing each time, the next try comes to the end, and
 //! somebody who reads all the while never sees a part of a batch, and never waits.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise, in its helpers too")]
@@ -12,7 +12,7 @@ mod support {
 
 use serde_json::json;
 use support::{
-    process::{JOB, Job},
+    process::{JOB, Job, Step},
     stage::{Batch, DAYS, Stage, Stop, Then},
 };
 
@@ -27,9 +27,9 @@ fn process() {
     runtime.block_on(async {
         let mut stage = Stage::new().await;
         let batch = stage.inspected(10, (DAYS, 2), "", None).await;
-        let error = stage.job(&batch, None).start().answer().await.unwrap_err();
+        let error = stage.job(&batch, Step::Finish).start().answer().await.unwrap_err();
         assert!(error.starts_with("Incomplete"), "{error}");
-        let loaded = stage.run(&batch, Some(1)).await;
+        let loaded = stage.run(&batch, Step::Load(1)).await;
         assert_eq!(loaded, json!({ "range": 1, "rows": batch.rows_of(1), "bad_rows": 0 }));
     });
 }
@@ -62,7 +62,14 @@ const BEFORE: (&str, Stop, Left) = (
 );
 const AT_COMMIT: &str = "select pg_advisory_xact_lock(hashtext('commit'), {n})";
 
-const LOADER: [(&str, Stop, Left); 8] = [
+const TABLE_MADE: (&str, Stop, Left) = (
+    "when its table is made",
+    Lock("select pg_advisory_xact_lock(hashtext('CREATE TABLE'), {n})", "price_table_empty"),
+    Nothing,
+);
+const IN_COPY: (&str, Stop, Left) = ("in the middle of COPY, in the server", Server, Nothing);
+
+const LOADER: [(&str, Stop, Left); 9] = [
     BEFORE,
     (
         "in its transaction, before it has the range",
@@ -74,7 +81,8 @@ const LOADER: [(&str, Stop, Left); 8] = [
         Lock("lock table price_rows_{n} in share mode", "price_"),
         Nothing,
     ),
-    ("in the middle of COPY, in the server", Server, Nothing),
+    TABLE_MADE,
+    IN_COPY,
     ("in the middle of COPY, before the rest of the file", File(1_000_000), Nothing),
     (
         "after COPY, before the range is marked",
@@ -102,13 +110,20 @@ async fn a_loader_leaves_its_range_or_nothing_of_it() {
                 continue;
             }
             let price = old.as_ref().map_or(10, |old| old.price + 1);
+            // Of several ranges, none makes it.
+            if point == TABLE_MADE.0 && ranges > 1 {
+                continue;
+            }
             let new = stage.inspected(price, (days, ranges), "", old.as_ref()).await;
+            if ranges == 1 && (matches!(stop, Server) || matches!(stop, Lock(lock, _) if lock.contains("price_rows"))) {
+                stage.with_table(&new).await;
+            }
             let killed = if ranges == 1 { 0 } else { turn % 3 };
             let others = (0..new.ranges.len()).filter(|range| *range != killed);
             stage.load(&new, others.clone()).await;
 
             let range = u32::try_from(killed).unwrap();
-            stage.kill(&new, Some(range), stop, then, old.as_ref()).await;
+            stage.kill(&new, Step::Load(range), stop, then, old.as_ref()).await;
             let what = format!("{point}, {then:?}, {ranges} ranges");
             let all = left.is_all(then);
             assert_eq!(stage.rows(&new, killed).await, if all { new.rows_of(killed) } else { 0 }, "{what}");
@@ -119,11 +134,11 @@ async fn a_loader_leaves_its_range_or_nothing_of_it() {
             }
             assert_eq!(stage.state(&new).await, "loading");
             if !all {
-                let error = stage.job(&new, None).start().answer().await.unwrap_err();
+                let error = stage.job(&new, Step::Finish).start().answer().await.unwrap_err();
                 assert!(error.starts_with("Incomplete"), "{what}: {error}");
             }
 
-            let loaded = stage.run(&new, Some(range)).await;
+            let loaded = stage.run(&new, Step::Load(range)).await;
             assert_eq!(loaded, json!({ "range": range, "rows": new.rows_of(killed), "bad_rows": 0 }), "{what}");
             assert_eq!(stage.rows(&new, killed).await, new.rows_of(killed), "{what}");
             sight.looked().await;
@@ -138,60 +153,97 @@ async fn a_loader_leaves_its_range_or_nothing_of_it() {
     reader.stop().await;
 }
 
+const INDEX_MADE: (&str, Stop, Left) = (
+    "when the index is made",
+    Lock("select pg_advisory_xact_lock(hashtext('CREATE INDEX'), {n})", "price_table_index"),
+    Nothing,
+);
+const BEFORE_ATTACHED: (&str, Stop, Left) = (
+    "after the index, before the table is attached",
+    Lock("lock table only prices in share update exclusive mode", "price_table_attach"),
+    Nothing,
+);
+const ATTACHED: (&str, Stop, Left) = (
+    "when the table is attached",
+    Lock("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), 0)", "price_table_attach"),
+    Nothing,
+);
+const BEFORE_REPLACING: (&str, Stop, Left) = (
+    "before what it replaces is looked at",
+    Lock("select from price_batches where id = '{old_id}' for update", "for no key update"),
+    Nothing,
+);
+const STATES_WRITTEN: (&str, Stop, Left) =
+    ("when the states are written", Lock("update price_revisions set revision = revision", "price_revisions"), Nothing);
+const COMMITS: (&str, Stop, Left) = ("at its commit", Lock(AT_COMMIT, "commit"), AllIfLate);
+const BEFORE_SWEEPING: (&str, Stop, Left) =
+    ("after its commit, before it sweeps", Lock("lock table port_rows in share mode", "delete from port_rows"), All);
+const PERHAPS_READ: (&str, Stop, Left) = (
+    "when what it replaces is half detached, because somebody may read it",
+    Lock("lock table only prices in access share mode", "detach partition"),
+    All,
+);
+const READ: (&str, Stop, Left) = (
+    "when what it replaces is half detached, because somebody reads it",
+    Lock("lock table price_rows_{old} in access share mode", "detach partition"),
+    All,
+);
+const BEFORE_THE_ANSWER: (&str, Stop, Left) = ("after everything, before the answer", Answer, All);
+
 const PUBLISHER: [(&str, Stop, Left); 13] = [
     BEFORE,
     ("before the index", Lock("lock table price_rows_{n} in row exclusive mode", "price_table_index"), Nothing),
-    (
-        "when the index is made",
-        Lock("select pg_advisory_xact_lock(hashtext('CREATE INDEX'), {n})", "price_table_index"),
-        Nothing,
-    ),
-    (
-        "after the index, before the table is attached",
-        Lock("lock table only prices in share update exclusive mode", "price_table_attach"),
-        Nothing,
-    ),
-    (
-        "when the table is attached",
-        Lock("select pg_advisory_xact_lock(hashtext('ALTER TABLE'), 0)", "price_table_attach"),
-        Nothing,
-    ),
+    INDEX_MADE,
+    BEFORE_ATTACHED,
+    ATTACHED,
     (
         "after the table is attached, before it is published",
         Lock("select from price_batches where id = '{id}' for share", "for no key update"),
         Nothing,
     ),
-    (
-        "before what it replaces is looked at",
-        Lock("select from price_batches where id = '{old_id}' for update", "for no key update"),
-        Nothing,
-    ),
-    ("when the states are written", Lock("update price_revisions set revision = revision", "price_revisions"), Nothing),
-    ("at its commit", Lock(AT_COMMIT, "commit"), AllIfLate),
-    ("after its commit, before it sweeps", Lock("lock table port_rows in share mode", "delete from port_rows"), All),
-    (
-        "when what it replaces is half detached, because somebody may read it",
-        Lock("lock table only prices in access share mode", "detach partition"),
-        All,
-    ),
-    (
-        "when what it replaces is half detached, because somebody reads it",
-        Lock("lock table price_rows_{old} in access share mode", "detach partition"),
-        All,
-    ),
-    ("after everything, before the answer", Answer, All),
+    BEFORE_REPLACING,
+    STATES_WRITTEN,
+    COMMITS,
+    BEFORE_SWEEPING,
+    PERHAPS_READ,
+    READ,
+    BEFORE_THE_ANSWER,
 ];
 
-async fn publishers(replacing: bool) {
+/// All the way, in one process.
+const AT_ONCE: [(&str, Stop, Left); 14] = [
+    (
+        "before its ranges are noted",
+        Lock("select from price_batches where id = '{id}' for update", "for no key update"),
+        Nothing,
+    ),
+    BEFORE,
+    TABLE_MADE,
+    IN_COPY,
+    ("when the range is loaded", Lock("select pg_advisory_xact_lock(hashtext('commit'), 0)", "commit"), Nothing),
+    INDEX_MADE,
+    BEFORE_ATTACHED,
+    ATTACHED,
+    BEFORE_REPLACING,
+    STATES_WRITTEN,
+    COMMITS,
+    BEFORE_SWEEPING,
+    PERHAPS_READ,
+    BEFORE_THE_ANSWER,
+];
+
+/// Batches of three ranges that are loaded, or small ones at once; each in the place of the one before, or after that was withdrawn.
+async fn publications(points: &[(&str, Stop, Left)], step: Step, replacing: bool) {
+    let ranges = if step == Step::AtOnce { 1 } else { 3 };
     let mut stage = Stage::new().await;
     let (reader, sight) = stage.reader().await;
     let mut old = stage.inspected(10, (DAYS, 2), "", None).await;
     stage.load(&old, 0..2).await;
     sight.expect(0, 10);
     stage.published(&old).await;
-    for (point, stop, left) in PUBLISHER {
+    for &(point, stop, left) in points {
         for then in THENS {
-            if !replacing && point == "before what it replaces is looked at" {
+            if !replacing && point == BEFORE_REPLACING.0 {
                 continue;
             }
             let what = format!("{point}, {then:?}, replacing: {replacing}");
@@ -202,8 +254,12 @@ async fn publishers(replacing: bool) {
                 stage.store().await.withdraw_batch(&stage.tenant, id, "user-1", at).await.unwrap();
             }
             sight.expect(before, before);
-            let new = stage.inspected(old.price + 1, (DAYS, 3), "", replacing.then_some(&old)).await;
-            stage.load(&new, 0..3).await;
+            let new = stage.inspected(old.price + 1, (DAYS, ranges), "", replacing.then_some(&old)).await;
+            match (step, stop) {
+                (Step::AtOnce, Server) => stage.with_table(&new).await,
+                (Step::AtOnce, _) => {}
+                _ => stage.load(&new, 0..3).await,
+            }
             let revision = stage.revision().await;
             sight.looked().await;
 
@@ -211,7 +267,7 @@ async fn publishers(replacing: bool) {
             if all {
                 sight.expect(before, new.price);
             }
-            stage.kill(&new, None, stop, then, Some(&old)).await;
+            stage.kill(&new, step, stop, then, Some(&old)).await;
             if all {
                 sight.expect(new.price, new.price);
             }
@@ -232,13 +288,21 @@ async fn publishers(replacing: bool) {
             if !all {
                 sight.expect(before, new.price);
             }
-            stage.published(&new).await;
+            match (step, then) {
+                (Step::AtOnce, Then::Noticed) => stage.published_at_once(&new).await,
+                // The other functions go on where it was.
+                (Step::AtOnce, Then::Late) => {
+                    stage.load(&new, 0..1).await;
+                    stage.published(&new).await;
+                }
+                _ => stage.published(&new).await,
+            }
             sight.expect(new.price, new.price);
             sight.looked().await;
             assert_eq!(stage.revision().await, revision + 1, "{what}");
             assert_eq!(stage.state(&old).await, if replacing { "replaced" } else { "withdrawn" }, "{what}");
             assert_eq!(stage.tables().await, [new.number], "{what}");
-            for range in 0..3 {
+            for range in 0..new.ranges.len() {
                 assert_eq!(stage.rows(&new, range).await, new.rows_of(range), "{what}");
             }
             old = new;
@@ -249,12 +313,22 @@ async fn publishers(replacing: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_publishes_a_batch_or_nothing_of_it() {
-    publishers(false).await;
+    publications(&PUBLISHER, Step::Finish, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_puts_a_batch_in_the_place_of_another_or_leaves_that() {
-    publishers(true).await;
+    publications(&PUBLISHER, Step::Finish, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_batch_goes_all_the_way_at_once_or_nothing_of_it() {
+    publications(&AT_ONCE, Step::AtOnce, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_batch_takes_the_place_of_another_at_once_or_leaves_that() {
+    publications(&AT_ONCE, Step::AtOnce, true).await;
 }
 
 const REJECTING: [(&str, Stop, Left); 7] = [
@@ -295,12 +369,12 @@ async fn a_rejected_batch_is_rejected_or_not_and_leaves_no_row() {
             let more = format!("AAAAA,BBBBB,1990-01-01,{price}.00\nAAAAA,XXXXX,1990-01-01,5\n");
             let new = stage.inspected(price, (DAYS, 3), &more, Some(&old)).await;
             stage.load(&new, 0..3).await;
-            stage.kill(&new, None, stop, then, Some(&old)).await;
+            stage.kill(&new, Step::Finish, stop, then, Some(&old)).await;
             let what = format!("{point}, {then:?}");
             let state = if left.is_all(then) { "rejected" } else { "loading" };
             assert_eq!(stage.state(&new).await, state, "{what}");
 
-            let rejected = stage.run(&new, None).await;
+            let rejected = stage.run(&new, Step::Finish).await;
             assert_eq!(rejected, json!({ "state": "rejected", "rows": 0, "bad_rows": 2 }), "{what}");
             let report = stage.report(&new).await;
             let (line, next) = (new.rows + 2, new.rows + 3);
@@ -345,13 +419,13 @@ async fn two_publications_wait_for_each_others_short_transactions_only() {
         let [one, two, foreign] = batches.as_slice() else { panic!("three were made") };
         let lock = lock.replace("{n}", &one.number.to_string()).replace("{id}", &one.message.batch_id.to_string());
         let holder = stage.hold(&lock).await;
-        let mut first = stage.job(one, None).start();
+        let mut first = stage.job(one, Step::Finish).start();
         stage.stopped(&mut first, statement).await;
         // Of another tenant, whose revision is its own.
         if waits != Some("price_table_attach") {
             stage.published(foreign).await;
         }
-        let mut second = stage.job(two, None).start();
+        let mut second = stage.job(two, Step::Finish).start();
         match waits {
             None => second.returned().await,
             Some(statement) => stage.stopped(&mut second, statement).await,

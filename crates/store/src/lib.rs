@@ -7,6 +7,7 @@ mod connect;
 mod error;
 mod jobs;
 mod migrate;
+mod param;
 mod prices;
 mod read;
 mod scans;

@@ -182,6 +182,7 @@ async fn a_loader_waits_for_the_server_to_take_what_it_has_sent() {
         "create function busy() returns trigger language plpgsql as $$ begin
              perform pg_advisory_xact_lock_shared(7); return new;
          end $$;
+         select price_table_make(1);
          create trigger busy before insert on price_rows_1 for each row when (new.line = 2) execute function busy()",
     )
     .await;
@@ -241,6 +242,23 @@ async fn rows_of_a_batch_of_one_range_are_answered_by_the_index_alone_from_the_f
         assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::RAISE_EXCEPTION), "{error:?}");
     }
     assert_eq!(kit.one::<i64>("select count(*) from price_rows_2").await, 6);
+}
+
+#[tokio::test]
+async fn a_large_table_has_statistics_at_once_and_a_small_one_leaves_them_to_the_server() {
+    let kit = Kit::new().await;
+    let mut store = kit.db.store().await;
+    for (number, rows, expected) in [(1, 50_000, false), (2, 50_001, true)] {
+        let batch = kit.prices(number);
+        kit.ready(&mut store, &batch, 2).await;
+        kit.sql(&format!(
+            "insert into price_rows_{number} select {number}, 1, 2, date '{DAY}', g, g from generate_series(1, {rows}) g;
+             select price_table_index({number})"
+        ))
+        .await;
+        let has = format!("select exists (select from pg_stats where tablename = 'price_rows_{number}')");
+        assert_eq!(kit.one::<bool>(&has).await, expected, "{rows}");
+    }
 }
 
 #[tokio::test]

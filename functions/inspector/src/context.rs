@@ -1,5 +1,6 @@
 use dunlin_cloud::{Aws, ObjectStore};
 use dunlin_database::DatabaseSettings;
+use dunlin_ingest::Limits;
 use dunlin_runtime::{ConfigError, Env};
 use dunlin_store::DatabaseConfig;
 use std::sync::Arc;
@@ -8,8 +9,7 @@ use std::sync::Arc;
 pub struct Context {
     pub objects: Arc<dyn ObjectStore>,
     pub database: DatabaseConfig,
-    /// A file that is compressed as a whole, and has more bytes, is loaded on Batch.
-    pub lambda_bytes: u64,
+    pub limits: Limits,
 }
 
 impl Context {
@@ -18,10 +18,12 @@ impl Context {
         let bucket = env.required::<String>("DATA_BUCKET");
         let database = DatabaseSettings::read(&mut env);
         let lambda_mib = env.optional::<u64>("LAMBDA_PACKED_MIB").unwrap_or(128);
+        let at_once_kib = env.optional::<u64>("AT_ONCE_KIB").unwrap_or(1024);
         let path_style = env.optional("S3_FORCE_PATH_STYLE").unwrap_or(false);
         let (bucket, database) = env.finish((|| Some((bucket?, database?)))())?;
         let aws = Aws::from_env(path_style).await;
         let objects = Arc::new(aws.objects(bucket));
-        Ok(Self { objects, database: database.config(aws, "inspector"), lambda_bytes: lambda_mib << 20 })
+        let limits = Limits { lambda_bytes: lambda_mib << 20, at_once_bytes: at_once_kib << 10 };
+        Ok(Self { objects, database: database.config(aws, "inspector"), limits })
     }
 }

@@ -14,7 +14,8 @@ impl Named for Error {
             Kind::StorageUnavailable => names::STORAGE_UNAVAILABLE,
             Kind::StorageRefused => names::STORAGE_REFUSED,
             Kind::FileUnusable => names::FILE_UNUSABLE,
-            Kind::BadInput | Kind::Incomplete => names::BAD_INPUT,
+            Kind::Incomplete => names::INCOMPLETE,
+            Kind::BadInput => names::BAD_INPUT,
         }
     }
 }

@@ -12,8 +12,8 @@ pub async fn handle(context: &Context, payload: Value) -> Result<InspectorOutput
 }
 
 async fn run(context: &Context, input: &InspectorInput) -> Result<InspectorOutput, Error> {
-    let Context { objects, database, lambda_bytes } = context;
-    let output = dunlin_ingest::inspect(objects, database, &input.batch, *lambda_bytes).await?;
+    let Context { objects, database, limits } = context;
+    let output = dunlin_ingest::inspect(objects, database, &input.batch, *limits).await?;
     Ok(output)
 }
 
@@ -21,6 +21,7 @@ async fn run(context: &Context, input: &InspectorInput) -> Result<InspectorOutpu
 mod tests {
     use super::*;
     use dunlin_cloud::memory::MemoryObjects;
+    use dunlin_ingest::Limits;
     use dunlin_runtime::Named;
     use dunlin_testkit::{
         TestDatabase,
@@ -29,7 +30,8 @@ mod tests {
     use std::sync::Arc;
 
     fn context(database: &TestDatabase) -> Context {
-        Context { objects: Arc::new(MemoryObjects::default()), database: database.config(), lambda_bytes: 1000 }
+        let limits = Limits { lambda_bytes: 1000, at_once_bytes: 0 };
+        Context { objects: Arc::new(MemoryObjects::default()), database: database.config(), limits }
     }
 
     #[tokio::test]
@@ -39,6 +41,17 @@ mod tests {
         let event = price_batch(&*context.objects, "inspector/file.json").await;
         let first = handle(&context, event.clone()).await.unwrap();
         assert_eq!((first.ended, first.ranges.len()), (false, 1));
+        assert_eq!(handle(&context, event).await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn a_small_file_is_published_twice_without_harm() {
+        let database = TestDatabase::new().await;
+        let mut context = context(&database);
+        context.limits.at_once_bytes = 1000;
+        let event = price_batch(&*context.objects, "inspector/file.json").await;
+        let first = handle(&context, event.clone()).await.unwrap();
+        assert_eq!((first.ended, first.state.as_str(), first.rows, first.ranges.len()), (true, "published", 1, 0));
         assert_eq!(handle(&context, event).await.unwrap(), first);
     }
 

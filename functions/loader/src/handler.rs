@@ -21,6 +21,7 @@ mod tests {
     use super::*;
     use dunlin_cloud::memory::MemoryObjects;
     use dunlin_contracts::prices::PriceBatchMessage;
+    use dunlin_ingest::Limits;
     use dunlin_runtime::Named;
     use dunlin_testkit::{
         TestDatabase,
@@ -39,7 +40,8 @@ mod tests {
         let event = price_batch(&*context.objects, "loader/range.json").await;
         assert_eq!(handle(&context, event.clone()).await.unwrap_err().name(), "Loader.BadInput", "nobody inspected it");
         let batch: PriceBatchMessage = serde_json::from_value(event["batch"].clone()).unwrap();
-        dunlin_ingest::inspect(&context.objects, &context.database, &batch, u64::MAX).await.unwrap();
+        let limits = Limits { lambda_bytes: u64::MAX, at_once_bytes: 0 };
+        dunlin_ingest::inspect(&context.objects, &context.database, &batch, limits).await.unwrap();
         let first = handle(&context, event.clone()).await.unwrap();
         assert_eq!((first.rows, first.bad_rows), (1, 0));
         assert_eq!(handle(&context, event).await.unwrap(), first);

@@ -26,6 +26,7 @@ mod tests {
     use super::*;
     use dunlin_cloud::memory::MemoryObjects;
     use dunlin_contracts::prices::PriceBatchMessage;
+    use dunlin_ingest::Limits;
     use dunlin_runtime::Named;
     use dunlin_testkit::{
         TestDatabase,
@@ -43,7 +44,8 @@ mod tests {
         let context = context(&database);
         let event = price_batch(&*context.objects, "publisher/finish.json").await;
         let batch: PriceBatchMessage = serde_json::from_value(event["batch"].clone()).unwrap();
-        dunlin_ingest::inspect(&context.objects, &context.database, &batch, u64::MAX).await.unwrap();
+        let limits = Limits { lambda_bytes: u64::MAX, at_once_bytes: 0 };
+        dunlin_ingest::inspect(&context.objects, &context.database, &batch, limits).await.unwrap();
         assert_eq!(handle(&context, event.clone()).await.unwrap_err().name(), "Publisher.Incomplete");
         dunlin_ingest::load(&context.objects, &context.database, &batch, 0).await.unwrap();
         let first = handle(&context, event.clone()).await.unwrap();

@@ -59,6 +59,8 @@ fn the_ranges_of_the_largest_file_fit_into_a_payload() {
     let output = InspectorOutput {
         ended: false,
         state: BatchState::Loading,
+        rows: 0,
+        bad_rows: 0,
         ranges: (0..1000).map(|range| RangeItem { range, compute: Compute::Lambda }).collect(),
     };
     let bytes = serde_json::to_vec(&output).unwrap().len() + 2048;

@@ -6,7 +6,7 @@ use dunlin_contracts::{
     prices::{InspectorOutput, LoaderOutput, PriceBatchMessage, PublisherOutput},
 };
 use dunlin_core::{BatchId, TenantId, prices::BatchKind};
-use dunlin_ingest::Error;
+use dunlin_ingest::{Error, Limits};
 use dunlin_store::{DatabaseConfig, Store};
 use dunlin_testkit::TestDatabase;
 use parquet::{
@@ -69,7 +69,8 @@ impl World {
     }
 
     pub async fn inspect(&self, batch: &PriceBatchMessage) -> Result<InspectorOutput, Error> {
-        dunlin_ingest::inspect(&self.objects, &self.config(), batch, LAMBDA_BYTES).await
+        let limits = Limits { lambda_bytes: LAMBDA_BYTES, at_once_bytes: 0 };
+        dunlin_ingest::inspect(&self.objects, &self.config(), batch, limits).await
     }
 
     pub async fn load(&self, batch: &PriceBatchMessage, range: u32) -> Result<LoaderOutput, Error> {

@@ -1,8 +1,9 @@
-//! The loader and the publisher as processes of their own, which can be killed.
+//! The functions of a batch as processes of their own, which can be killed.
 
 use super::files::FileObjects;
 use dunlin_cloud::ObjectStore;
 use dunlin_contracts::prices::PriceBatchMessage;
+use dunlin_ingest::Limits;
 use dunlin_store::{DatabaseConfig, Password, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +35,14 @@ const RETURNED: &str = "the step has returned";
 const ANSWER: &str = "answer: ";
 const FAILED: &str = "failed: ";
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// The inspector, with a file that it does not leave to others.
+    AtOnce,
+    Load(u32),
+    Finish,
+}
+
 /// One step of a batch.
 #[derive(Serialize, Deserialize)]
 pub struct Job {
@@ -47,12 +56,11 @@ pub struct Job {
     stalls_after: Option<usize>,
     client_check: Duration,
     batch: PriceBatchMessage,
-    /// To load; none to finish the batch.
-    range: Option<u32>,
+    step: Step,
 }
 
 impl Job {
-    pub fn new(config: &DatabaseConfig, folder: PathBuf, batch: &PriceBatchMessage, range: Option<u32>) -> Self {
+    pub fn new(config: &DatabaseConfig, folder: PathBuf, batch: &PriceBatchMessage, step: Step) -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let password = match &config.password {
             Password::Static(secret) => Some(secret.expose().to_owned()),
@@ -69,7 +77,7 @@ impl Job {
             stalls_after: None,
             client_check: DatabaseConfig::CLIENT_CHECK,
             batch: batch.clone(),
-            range,
+            step,
         }
     }
 
@@ -106,12 +114,17 @@ impl Job {
         };
         let objects: Arc<dyn ObjectStore> =
             Arc::new(FileObjects { folder: self.folder, stalls_after: self.stalls_after });
-        let answer = match self.range {
-            Some(range) => {
+        let answer = match self.step {
+            Step::AtOnce => {
+                let limits = Limits { lambda_bytes: u64::MAX, at_once_bytes: u64::MAX };
+                let ended = dunlin_ingest::inspect(&objects, &config, &self.batch, limits).await;
+                ended.map(|output| serde_json::to_string(&output))
+            }
+            Step::Load(range) => {
                 let loaded = dunlin_ingest::load(&objects, &config, &self.batch, range).await;
                 loaded.map(|output| serde_json::to_string(&output))
             }
-            None => {
+            Step::Finish => {
                 let finished = dunlin_ingest::finish(&objects, &config, &self.batch).await;
                 finished.map(|output| serde_json::to_string(&output))
             }

@@ -2,7 +2,7 @@
 
 use super::{
     files::FileObjects,
-    process::{Job, Process},
+    process::{Job, Process, Step},
     sight::{Reader, Sight},
 };
 use dunlin_cloud::ObjectStore;
@@ -49,7 +49,7 @@ const SETUP: &str = "
         for each row execute function stop('commit');
     create constraint trigger ended after update of state on price_batches deferrable initially deferred
         for each row when (new.state in ('published', 'rejected')) execute function stop('commit');
-    create event trigger stop_index on ddl_command_end when tag in ('CREATE INDEX', 'ALTER TABLE') execute function stop_statement();";
+    create event trigger stop_index on ddl_command_end when tag in ('CREATE TABLE', 'CREATE INDEX', 'ALTER TABLE') execute function stop_statement();";
 
 pub struct Batch {
     pub message: PriceBatchMessage,
@@ -195,18 +195,29 @@ impl Stage {
         }
     }
 
-    pub fn job(&self, batch: &Batch, range: Option<u32>) -> Job {
-        Job::new(&self.database.config(), self.folder.path().to_owned(), &batch.message, range)
+    pub fn job(&self, batch: &Batch, step: Step) -> Job {
+        Job::new(&self.database.config(), self.folder.path().to_owned(), &batch.message, step)
     }
 
     /// In a process that nobody stops.
-    pub async fn run(&self, batch: &Batch, range: Option<u32>) -> Value {
-        self.job(batch, range).start().answer().await.unwrap()
+    pub async fn run(&self, batch: &Batch, step: Step) -> Value {
+        self.job(batch, step).start().answer().await.unwrap()
     }
 
     pub async fn published(&self, batch: &Batch) {
-        let finished = self.run(batch, None).await;
+        let finished = self.run(batch, Step::Finish).await;
         assert_eq!(finished, json!({ "state": "published", "rows": batch.rows, "bad_rows": 0 }));
+    }
+
+    pub async fn published_at_once(&self, batch: &Batch) {
+        let ended = self.run(batch, Step::AtOnce).await;
+        let expected = json!({ "ended": true, "state": "published", "rows": batch.rows, "bad_rows": 0, "ranges": [] });
+        assert_eq!(ended, expected);
+    }
+
+    /// As the inspector makes it for several ranges, and made it for one in earlier versions.
+    pub async fn with_table(&self, batch: &Batch) {
+        self.looker.execute("select price_table_make($1)", &[&batch.number]).await.unwrap();
     }
 
     /// Holds a lock; it goes with the client's transaction.
@@ -248,9 +259,9 @@ impl Stage {
     }
 
     /// Runs a step until it is where `stop` says, and kills it there.
-    pub async fn kill(&self, batch: &Batch, range: Option<u32>, stop: Stop, then: Then, old: Option<&Batch>) {
+    pub async fn kill(&self, batch: &Batch, step: Step, stop: Stop, then: Then, old: Option<&Batch>) {
         let noticed = if then == Then::Noticed { Duration::from_millis(20) } else { Duration::ZERO };
-        let job = self.job(batch, range).noticed_after(noticed);
+        let job = self.job(batch, step).noticed_after(noticed);
         let table = format!("price_rows_{}", batch.number);
         let (lock, job) = match stop {
             Stop::Lock(lock, _) => {
@@ -264,7 +275,8 @@ impl Stage {
                 (lock, job)
             }
             Stop::Server => {
-                let (first, last) = batch.lines(range.unwrap() as usize);
+                let range = if let Step::Load(range) = step { range } else { 0 };
+                let (first, last) = batch.lines(range as usize);
                 self.looker
                     .batch_execute(&format!(
                         "create trigger half before insert on {table} for each row when (new.line = {})
@@ -285,11 +297,9 @@ impl Stage {
             Stop::Lock(_, statement) => self.stopped(&mut process, statement).await,
             Stop::Server => self.stopped(&mut process, &format!("copy {table}")).await,
             Stop::File(_) => {
-                let copying = format!(
-                    "exists (select from pg_stat_progress_copy c join pg_stat_activity a using (pid)
-                         where c.relid = '{table}'::regclass and c.tuples_processed > 0 and a.wait_event = 'ClientRead')"
-                );
-                self.until(&mut process, &copying).await;
+                let copying = "exists (select from pg_stat_progress_copy c join pg_stat_activity a using (pid)
+                    where c.datname = current_database() and c.tuples_processed > 0 and a.wait_event = 'ClientRead')";
+                self.until(&mut process, copying).await;
             }
             Stop::Answer => process.returned().await,
         }
@@ -304,6 +314,10 @@ impl Stage {
 
     /// Rows of a range in the batch's table. None is there twice.
     pub async fn rows(&self, batch: &Batch, range: usize) -> i64 {
+        let table = format!("select to_regclass('price_rows_{}') is not null", batch.number);
+        if !self.one::<bool>(&table).await {
+            return 0;
+        }
         let (first, last) = batch.lines(range);
         let found = format!("from price_rows_{} where line between {first} and {last}", batch.number);
         let rows = self.one(&format!("select count(*) {found}")).await;

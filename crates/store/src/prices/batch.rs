@@ -3,6 +3,7 @@
 use super::{count_revision, faults_json, locked, read_batch, to_json};
 use crate::{
     Store, StoreError,
+    param::{Param, param},
     values::{self, signed, signed32, text},
 };
 use dunlin_contracts::{
@@ -13,8 +14,9 @@ use dunlin_core::{
     BatchId, TenantId,
     prices::{BatchKind, BatchState, Faults, Layout, Range},
 };
+use futures::TryFutureExt;
 use time::OffsetDateTime;
-use tokio_postgres::{Transaction, types::ToSql};
+use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 /// How a batch stands.
@@ -52,6 +54,12 @@ pub enum Withdrawal {
     NotPossible,
 }
 
+/// `$1` is the tenant, `$2` the kind, `$3` the digest, `$4` the batch.
+const LOCK_CONTENT: &str =
+    "select pg_advisory_xact_lock(hashtextextended('content/' || $1 || '/' || $2 || '/' || $3, 0))";
+const SAME_CONTENT: &str = "select id from price_batches
+    where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4 and state in ('loading', 'published')";
+
 impl Store {
     /// Makes the batch known, with what the sender said about it. What is known of it already stays.
     pub async fn register_batch(
@@ -60,8 +68,7 @@ impl Store {
         asked: Option<&PriceBatchAsked>,
     ) -> Result<BatchRow, StoreError> {
         let tx = self.client.transaction().await?;
-        ensure_batch(&tx, batch, asked).await?;
-        let row = read_batch(&tx, batch, "").await?;
+        let ((), row) = futures::try_join!(ensure_batch(&tx, batch, asked), read_batch(&tx, batch, ""))?;
         tx.commit().await?;
         Ok(row)
     }
@@ -75,42 +82,31 @@ impl Store {
         ranges: &[Range],
     ) -> Result<Inspected, StoreError> {
         let tx = self.client.transaction().await?;
-        let row = locked(&tx, batch).await?;
         let (tenant, id, kind) = (batch.tenant.as_str(), batch.batch_id.as_uuid(), batch.kind.as_str());
+        let content: [Param<'_>; 4] = [param(&tenant), param(&kind), param(&sha256), param(&id)];
+        // One after the other in the server, on their way together. Two batches of the same content at once: one of them is first.
+        let (row, _, same) = futures::try_join!(
+            locked(&tx, batch),
+            tx.execute_typed(LOCK_CONTENT, &content[..3]).err_into(),
+            tx.query_typed_opt(SAME_CONTENT, &content).err_into(),
+        )?;
         if row.state.is_end() {
             return ended_as(&tx, id, row.state).await;
         }
-        // Two batches of the same content at once: one of them is first.
-        tx.execute(
-            "select pg_advisory_xact_lock(hashtextextended('content/' || $1 || '/' || $2 || '/' || $3, 0))",
-            &[&tenant, &kind, &sha256],
-        )
-        .await?;
-        let same = tx
-            .query_opt(
-                "select id from price_batches
-                 where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4 and state in ('loading', 'published')",
-                &[&tenant, &kind, &sha256, &id],
-            )
-            .await?;
         if let Some(same) = same {
             let same: Uuid = same.get(0);
-            tx.execute(
+            tx.execute_typed(
                 "update price_batches set state = 'duplicate', same_as = $2, sha256 = $3, ended_at = now() where id = $1",
-                &[&id, &same, &sha256],
+                &[param(&id), param(&same), param(&sha256)],
             )
             .await?;
             tx.commit().await?;
             return Ok(Inspected::Duplicate(BatchId::from_uuid(same)));
         }
-        tx.execute(
-            "update price_batches set sha256 = $2, layout = $3 where id = $1",
-            &[&id, &sha256, &to_json(layout)?],
-        )
-        .await?;
-        insert_ranges(&tx, tenant, id, ranges).await?;
-        if batch.kind == BatchKind::Prices {
-            tx.execute("select price_table_make($1)", &[&row.number]).await?;
+        futures::try_join!(note_content(&tx, id, sha256, layout), insert_ranges(&tx, tenant, id, ranges))?;
+        // The only range makes it itself, when its rows come.
+        if batch.kind == BatchKind::Prices && ranges.len() > 1 {
+            tx.execute_typed("select price_table_make($1)", &[param(&row.number)]).await?;
         }
         tx.commit().await?;
         Ok(Inspected::Ready)
@@ -122,7 +118,11 @@ impl Store {
         let row = locked(&tx, batch).await?;
         if !row.state.is_end() {
             let id = batch.batch_id.as_uuid();
-            tx.execute("update price_batches set faults = $2 where id = $1", &[&id, &faults_json(faults)?]).await?;
+            tx.execute_typed(
+                "update price_batches set faults = $2 where id = $1",
+                &[param(&id), param(&faults_json(faults)?)],
+            )
+            .await?;
         }
         tx.commit().await?;
         Ok(row.state)
@@ -154,9 +154,12 @@ impl Store {
         at: OffsetDateTime,
     ) -> Result<Withdrawal, StoreError> {
         let tx = self.client.transaction().await?;
-        let key: [&(dyn ToSql + Sync); 2] = [&tenant.as_str(), &batch.as_uuid()];
+        let (tenant, id) = (tenant.as_str(), batch.as_uuid());
         let row = tx
-            .query_opt("select kind, state from price_batches where tenant = $1 and id = $2 for no key update", &key)
+            .query_typed_opt(
+                "select kind, state from price_batches where tenant = $1 and id = $2 for no key update",
+                &[param(&tenant), param(&id)],
+            )
             .await?;
         let Some(row) = row else { return Ok(Withdrawal::NotThere) };
         let (kind, state) = (values::batch_kind(row.get(0))?, values::batch_state(row.get(1))?);
@@ -168,12 +171,12 @@ impl Store {
             BatchState::Published => {}
             other => return Ok(Withdrawal::NotPublished(other)),
         }
-        tx.execute(
+        tx.execute_typed(
             "update price_batches set state = 'withdrawn', withdrawn_at = $3, withdrawn_by = $4 where tenant = $1 and id = $2",
-            &[key[0], key[1], &at, &text(who)],
+            &[param(&tenant), param(&id), param(&at), param(&text(who))],
         )
         .await?;
-        count_revision(&tx, tenant.as_str()).await?;
+        count_revision(&tx, tenant).await?;
         tx.commit().await?;
         Ok(Withdrawal::Withdrawn)
     }
@@ -187,15 +190,15 @@ pub(super) async fn end(
     error: Option<&str>,
     faults: &Faults,
 ) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_typed(
         "update price_batches set state = $2, error = $3, faults = coalesce($4, faults), bad_rows = $5, ended_at = now()
          where id = $1 and state = 'loading'",
         &[
-            &batch.batch_id.as_uuid(),
-            &state.as_str(),
-            &error.map(text),
-            &faults_json(faults)?,
-            &signed(faults.rows),
+            param(&batch.batch_id.as_uuid()),
+            param(&state.as_str()),
+            param(&error.map(text)),
+            param(&faults_json(faults)?),
+            param(&signed(faults.rows)),
         ],
     )
     .await?;
@@ -203,7 +206,8 @@ pub(super) async fn end(
 }
 
 async fn ended_as(tx: &Transaction<'_>, id: Uuid, state: BatchState) -> Result<Inspected, StoreError> {
-    let same: Option<Uuid> = tx.query_one("select same_as from price_batches where id = $1", &[&id]).await?.get(0);
+    let same: Option<Uuid> =
+        tx.query_typed_one("select same_as from price_batches where id = $1", &[param(&id)]).await?.get(0);
     Ok(same.map_or(Inspected::Ended(state), |same| Inspected::Duplicate(BatchId::from_uuid(same))))
 }
 
@@ -212,25 +216,46 @@ async fn ensure_batch(
     batch: &PriceBatchMessage,
     asked: Option<&PriceBatchAsked>,
 ) -> Result<(), StoreError> {
-    let tenant = batch.tenant.as_str();
-    tx.execute("insert into tenants (tenant) values ($1) on conflict do nothing", &[&tenant]).await?;
+    futures::try_join!(ensure_tenant(tx, batch.tenant.as_str()), ensure_row(tx, batch, asked))?;
+    Ok(())
+}
+
+async fn ensure_tenant(tx: &Transaction<'_>, tenant: &str) -> Result<(), StoreError> {
+    tx.execute_typed("insert into tenants (tenant) values ($1) on conflict do nothing", &[param(&tenant)]).await?;
+    Ok(())
+}
+
+async fn ensure_row(
+    tx: &Transaction<'_>,
+    batch: &PriceBatchMessage,
+    asked: Option<&PriceBatchAsked>,
+) -> Result<(), StoreError> {
     let request = asked.map(|asked| &asked.request);
-    tx.execute(
+    tx.execute_typed(
         "insert into price_batches (id, tenant, kind, state, name, sent_by, key, etag, bytes, replaces, trace_id, received_at)
          values ($1, $2, $3, 'loading', $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing",
         &[
-            &batch.batch_id.as_uuid(),
-            &tenant,
-            &batch.kind.as_str(),
-            &request.and_then(|request| request.name.as_deref()).map(text),
-            &asked.map(|asked| text(&asked.requested_by)),
-            &text(&batch.key),
-            &text(&batch.etag),
-            &signed(batch.bytes),
-            &request.and_then(|request| request.replaces),
-            &batch.trace_id,
-            &batch.received_at,
+            param(&batch.batch_id.as_uuid()),
+            param(&batch.tenant.as_str()),
+            param(&batch.kind.as_str()),
+            param(&request.and_then(|request| request.name.as_deref()).map(text)),
+            param(&asked.map(|asked| text(&asked.requested_by))),
+            param(&text(&batch.key)),
+            param(&text(&batch.etag)),
+            param(&signed(batch.bytes)),
+            param(&request.and_then(|request| request.replaces)),
+            param(&batch.trace_id),
+            param(&batch.received_at),
         ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn note_content(tx: &Transaction<'_>, id: Uuid, sha256: &str, layout: &Layout) -> Result<(), StoreError> {
+    tx.execute_typed(
+        "update price_batches set sha256 = $2, layout = $3 where id = $1",
+        &[param(&id), param(&sha256), param(&to_json(layout)?)],
     )
     .await?;
     Ok(())
@@ -243,11 +268,19 @@ async fn insert_ranges(tx: &Transaction<'_>, tenant: &str, id: Uuid, ranges: &[R
     let lengths: Vec<i64> = ranges.iter().map(|r| signed(r.length)).collect();
     let lines: Vec<i64> = ranges.iter().map(|r| signed(r.first_line)).collect();
     let headers: Vec<bool> = ranges.iter().map(|r| r.has_header).collect();
-    tx.execute(
+    tx.execute_typed(
         "insert into price_batch_ranges (tenant, batch, range, byte_offset, bytes, first_line, has_header)
          select $1, $2, r.* from unnest($3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[]) r
          on conflict do nothing",
-        &[&tenant, &id, &numbers, &offsets, &lengths, &lines, &headers],
+        &[
+            param(&tenant),
+            param(&id),
+            param(&numbers),
+            param(&offsets),
+            param(&lengths),
+            param(&lines),
+            param(&headers),
+        ],
     )
     .await?;
     Ok(())

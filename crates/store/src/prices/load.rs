@@ -3,6 +3,7 @@
 use super::{LONG, faults_json, from_json, places, read_batch};
 use crate::{
     Store, StoreError,
+    param::param,
     prices::{PortRow, RegionRow},
     values::{self, signed, signed32, unsigned},
 };
@@ -12,10 +13,10 @@ use dunlin_core::{
     TenantId,
     prices::{BatchKind, BatchState, Faults, Layout, Range},
 };
-use futures::{SinkExt, TryStreamExt};
+use futures::{SinkExt, TryFutureExt, TryStreamExt};
 use std::pin::{Pin, pin};
 use time::Date;
-use tokio_postgres::{CopyInSink, Row, Transaction, types::ToSql};
+use tokio_postgres::{CopyInSink, Row, Transaction};
 
 /// A range, and what a loader must know of its batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +69,18 @@ pub struct RangeLoad<'a> {
 impl Store {
     /// None when the batch has no such range.
     pub async fn range(&self, batch: &PriceBatchMessage, range: u32) -> Result<Option<RangeRow>, StoreError> {
-        let key: [&(dyn ToSql + Sync); 4] =
-            [&batch.tenant.as_str(), &batch.batch_id.as_uuid(), &batch.kind.as_str(), &signed32(range)];
         let row = self
             .client
-            .query_opt(
+            .query_typed_opt(
                 "select b.number, b.state, b.layout, r.byte_offset, r.bytes, r.first_line, r.has_header, r.loaded, r.rows, r.bad_rows
                  from price_batches b join price_batch_ranges r on r.tenant = b.tenant and r.batch = b.id
                  where b.tenant = $1 and b.id = $2 and b.kind = $3 and r.range = $4",
-                &key,
+                &[
+                    param(&batch.tenant.as_str()),
+                    param(&batch.batch_id.as_uuid()),
+                    param(&batch.kind.as_str()),
+                    param(&signed32(range)),
+                ],
             )
             .await?;
         row.map(|row| range_row(&row, batch.kind, range)).transpose()
@@ -84,7 +88,8 @@ impl Store {
 
     /// Gives `each` the code and the id of every port of the tenant, in no order.
     pub async fn ports_of(&self, tenant: &TenantId, mut each: impl FnMut(&str, i32)) -> Result<(), StoreError> {
-        let rows = self.client.query_raw("select code, id from ports where tenant = $1", [tenant.as_str()]).await?;
+        let sql = "select code, id from ports where tenant = $1";
+        let rows = self.client.query_typed_raw(sql, [param(&tenant.as_str())]).await?;
         let mut rows = pin!(rows);
         while let Some(row) = rows.try_next().await? {
             each(row.get(0), row.get(1));
@@ -99,19 +104,14 @@ impl Store {
         range: &RangeRow,
     ) -> Result<LoadStart<'a>, StoreError> {
         let tx = self.client.transaction().await?;
-        tx.batch_execute(LONG).await?;
         let number = range.number;
         let range = signed32(range.range.range);
-        let row = tx
-            .query_opt(
-                "select loaded, rows, bad_rows, range = 0 and not exists (
-                     select from price_batch_ranges other where other.batch = r.batch and other.range > 0
-                 ) from price_batch_ranges r where tenant = $1 and batch = $2 and range = $3 for no key update",
-                &[&batch.tenant.as_str(), &batch.batch_id.as_uuid(), &range],
-            )
-            .await?
-            .ok_or(StoreError::NoBatch(batch.batch_id))?;
-        let now = read_batch(&tx, batch, "").await?;
+        let ((), row, now) = futures::try_join!(
+            tx.batch_execute(LONG).err_into(),
+            locked_range(&tx, batch, range),
+            read_batch(&tx, batch, ""),
+        )?;
+        let row = row.ok_or(StoreError::NoBatch(batch.batch_id))?;
         if now.number != number {
             return Err(StoreError::NoBatch(batch.batch_id));
         }
@@ -123,6 +123,18 @@ impl Store {
         }
         Ok(LoadStart::Ready(RangeLoad { sink: None, tx, batch, number, range, only: row.get(3), places: 0 }))
     }
+}
+
+async fn locked_range(tx: &Transaction<'_>, batch: &PriceBatchMessage, range: i32) -> Result<Option<Row>, StoreError> {
+    let row = tx
+        .query_typed_opt(
+            "select loaded, rows, bad_rows, range = 0 and not exists (
+                 select from price_batch_ranges other where other.batch = r.batch and other.range > 0
+             ) from price_batch_ranges r where tenant = $1 and batch = $2 and range = $3 for no key update",
+            &[param(&batch.tenant.as_str()), param(&batch.batch_id.as_uuid()), param(&range)],
+        )
+        .await?;
+    Ok(row)
 }
 
 fn range_row(row: &Row, kind: BatchKind, range: u32) -> Result<RangeRow, StoreError> {
@@ -161,13 +173,17 @@ impl RangeLoad<'_> {
 
     async fn open(&self) -> Result<Pin<Box<CopyInSink<Bytes>>>, StoreError> {
         let number = self.number;
-        let mut options = "format binary";
-        if self.only {
-            self.tx.execute("select price_table_empty($1)", &[&number]).await?;
-            options = "format binary, freeze";
-        }
+        let options = if self.only { "format binary, freeze" } else { "format binary" };
         let sql = format!("copy price_rows_{number} (batch, orig, dest, day, price, line) from stdin with ({options})");
-        Ok(Box::pin(self.tx.copy_in(&sql).await?))
+        let (_, copy) = futures::try_join!(self.empty(), self.tx.prepare(&sql).err_into())?;
+        Ok(Box::pin(self.tx.copy_in(&copy).await?))
+    }
+
+    async fn empty(&self) -> Result<(), StoreError> {
+        if self.only {
+            self.tx.execute_typed("select price_table_empty($1)", &[param(&self.number)]).await?;
+        }
+        Ok(())
     }
 
     /// Some rows of a batch of ports, in one round trip.
@@ -193,29 +209,42 @@ impl RangeLoad<'_> {
             return Err(StoreError::Invalid(format!("{arrived} rows of range {range} arrived, not {rows}")));
         }
         // Whoever ends the batch waits for this, or is waited for.
-        let now = read_batch(&tx, batch, "for share").await?;
+        let (now, ()) = futures::try_join!(
+            read_batch(&tx, batch, "for share"),
+            mark_loaded(&tx, batch, range, (rows, faults), days)
+        )?;
         if now.state.is_end() {
             tx.rollback().await?;
             return Ok(Finished::Ended(now.state));
         }
-        let (first, last) = days.unzip();
-        tx.execute(
-            "update price_batch_ranges
-             set loaded = true, rows = $4, bad_rows = $5, faults = $6, first_day = $7, last_day = $8
-             where tenant = $1 and batch = $2 and range = $3",
-            &[
-                &batch.tenant.as_str(),
-                &batch.batch_id.as_uuid(),
-                &range,
-                &signed(rows),
-                &signed(faults.rows),
-                &faults_json(faults)?,
-                &first,
-                &last,
-            ],
-        )
-        .await?;
         tx.commit().await?;
         Ok(Finished::Loaded)
     }
+}
+
+async fn mark_loaded(
+    tx: &Transaction<'_>,
+    batch: &PriceBatchMessage,
+    range: i32,
+    (rows, faults): (u64, &Faults),
+    days: Option<(Date, Date)>,
+) -> Result<(), StoreError> {
+    let (first, last) = days.unzip();
+    tx.execute_typed(
+        "update price_batch_ranges
+         set loaded = true, rows = $4, bad_rows = $5, faults = $6, first_day = $7, last_day = $8
+         where tenant = $1 and batch = $2 and range = $3",
+        &[
+            param(&batch.tenant.as_str()),
+            param(&batch.batch_id.as_uuid()),
+            param(&range),
+            param(&signed(rows)),
+            param(&signed(faults.rows)),
+            param(&faults_json(faults)?),
+            param(&first),
+            param(&last),
+        ],
+    )
+    .await?;
+    Ok(())
 }

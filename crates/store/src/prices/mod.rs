@@ -15,18 +15,30 @@ pub use publish::{Prepared, Published, WholeBatchFaults};
 pub use rates::{RatesAnswer, UnknownPlace};
 pub use sweep::Swept;
 
-use crate::{StoreError, values};
+use crate::{
+    StoreError,
+    param::{Param, param},
+    values,
+};
 use dunlin_contracts::prices::PriceBatchMessage;
 use dunlin_core::prices::{BatchKind, BatchState, Faults};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio_postgres::{Row, Transaction, types::ToSql};
+use tokio_postgres::{Row, Transaction};
 
 /// For statements that read or sort all of a batch: as long as whoever asked for them is there.
 const LONG: &str = "set local statement_timeout = 0; set local jit = off";
 
+/// For a transaction that another one of the same call follows: what that one commits is on the disk only with what this one did. A
+/// server that fails between them has lost this one, and the call fails too and is tried again.
+const LEADS: &str = "set local synchronous_commit = off";
+
 /// Statement about the batch of a message: `$1` is its tenant, `$2` its id, `$3` its kind.
 const OF_MESSAGE: &str = "tenant = $1 and id = $2 and kind = $3";
+
+async fn lead(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    Ok(tx.batch_execute(LEADS).await?)
+}
 
 /// The batch of a message, with the lock in which its state may be changed. Referring to it is possible meanwhile.
 async fn locked(tx: &Transaction<'_>, batch: &PriceBatchMessage) -> Result<BatchRow, StoreError> {
@@ -37,8 +49,8 @@ async fn read_batch(tx: &Transaction<'_>, batch: &PriceBatchMessage, lock: &str)
     let sql =
         format!("select number, kind, state, rows, bad_rows, replaces from price_batches where {OF_MESSAGE} {lock}");
     let (tenant, id, kind) = (batch.tenant.as_str(), batch.batch_id.as_uuid(), batch.kind.as_str());
-    let key: [&(dyn ToSql + Sync); 3] = [&tenant, &id, &kind];
-    let row = tx.query_opt(&sql, &key).await?.ok_or(StoreError::NoBatch(batch.batch_id))?;
+    let key: [Param<'_>; 3] = [param(&tenant), param(&id), param(&kind)];
+    let row = tx.query_typed_opt(&sql, &key).await?.ok_or(StoreError::NoBatch(batch.batch_id))?;
     batch_row(&row)
 }
 
@@ -57,10 +69,10 @@ fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
 
 /// Whatever changes an answer about rates counts it here, last of all: others of the tenant wait until this transaction ends.
 async fn count_revision(tx: &Transaction<'_>, tenant: &str) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_typed(
         "insert into price_revisions as r (tenant, revision) values ($1, 1)
          on conflict (tenant) do update set revision = r.revision + 1",
-        &[&tenant],
+        &[param(&tenant)],
     )
     .await?;
     Ok(())

@@ -2,12 +2,13 @@
 
 use crate::{
     StoreError,
+    param::{Param, param},
     values::{self, signed32, text},
 };
 use dunlin_core::prices::{BadRow, BatchKind, Faults, Reason};
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::{borrow::Cow, pin::pin};
-use tokio_postgres::{Transaction, types::ToSql};
+use tokio_postgres::Transaction;
 
 /// One row of a file of ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +36,10 @@ pub(super) async fn insert_ports(tx: &Transaction<'_>, batch: i32, rows: &[PortR
     let names: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.name)).collect();
     let regions: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.region)).collect();
     Ok(tx
-        .execute(
+        .execute_typed(
             "insert into port_rows (batch, line, code, name, region)
              select $1, r.* from unnest($2::int[], $3::text[], $4::text[], $5::text[]) r",
-            &[&batch, &lines, &codes, &names, &regions],
+            &[param(&batch), param(&lines), param(&codes), param(&names), param(&regions)],
         )
         .await?)
 }
@@ -49,17 +50,17 @@ pub(super) async fn insert_regions(tx: &Transaction<'_>, batch: i32, rows: &[Reg
     let names: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.name)).collect();
     let parents: Vec<Option<Cow<'_, str>>> = rows.iter().map(|row| row.parent.as_deref().map(text)).collect();
     Ok(tx
-        .execute(
+        .execute_typed(
             "insert into region_rows (batch, line, slug, name, parent)
              select $1, r.* from unnest($2::int[], $3::text[], $4::text[], $5::text[]) r",
-            &[&batch, &lines, &slugs, &names, &parents],
+            &[param(&batch), param(&lines), param(&slugs), param(&names), param(&parents)],
         )
         .await?)
 }
 
 /// Places of a tenant change one batch at a time: what was checked must still hold when it is written.
 pub(super) async fn lock(tx: &Transaction<'_>, tenant: &str) -> Result<(), StoreError> {
-    tx.execute("select pg_advisory_xact_lock(hashtextextended('places/' || $1, 0))", &[&tenant]).await?;
+    tx.execute_typed("select pg_advisory_xact_lock(hashtextextended('places/' || $1, 0))", &[param(&tenant)]).await?;
     Ok(())
 }
 
@@ -100,8 +101,8 @@ pub(super) async fn bad_rows(
         find_cycles(tx, tenant, batch).await?;
     }
     let sql = format!("select * from ({}) bad (line, column_name, value, reason) order by 1, 2", check_sql(kind));
-    let params: [&(dyn ToSql + Sync); 2] = [&batch, &tenant];
-    let rows = tx.query_raw(&sql, params).await?;
+    let params: [Param<'_>; 2] = [param(&batch), param(&tenant)];
+    let rows = tx.query_typed_raw(&sql, params).await?;
     Ok(rows.map(|row| {
         let row = row?;
         let reason = match row.get(3) {
@@ -140,7 +141,7 @@ async fn find_cycles(tx: &Transaction<'_>, tenant: &str, batch: i32) -> Result<(
     )
     .await?;
     let regions = tx
-        .execute(
+        .execute_typed(
             "insert into above
              select slug, parent from (
                  select distinct on (slug) slug, parent from region_rows where batch = $1 order by slug, line
@@ -148,7 +149,7 @@ async fn find_cycles(tx: &Transaction<'_>, tenant: &str, batch: i32) -> Result<(
              union all
              select slug, parent from regions r
              where tenant = $2 and not exists (select from region_rows m where m.batch = $1 and m.slug = r.slug)",
-            &[&batch, &tenant],
+            &[param(&batch), param(&tenant)],
         )
         .await?;
     tx.batch_execute("analyze above").await?;
@@ -156,7 +157,7 @@ async fn find_cycles(tx: &Transaction<'_>, tenant: &str, batch: i32) -> Result<(
     loop {
         // A root is above nobody any more, and a parent that does not exist leads nowhere.
         let left = tx
-            .execute(
+            .execute_typed(
                 "update above a set up = (select b.up from above b where b.slug = a.up) where a.up is not null",
                 &[],
             )
@@ -169,7 +170,7 @@ async fn find_cycles(tx: &Transaction<'_>, tenant: &str, batch: i32) -> Result<(
             break;
         }
     }
-    tx.execute("insert into on_cycle select distinct up from above where up is not null", &[]).await?;
+    tx.execute_typed("insert into on_cycle select distinct up from above where up is not null", &[]).await?;
     Ok(())
 }
 
@@ -194,7 +195,7 @@ pub(super) async fn write(tx: &Transaction<'_>, kind: BatchKind, tenant: &str, b
         ),
     };
     for statement in [insert, update] {
-        tx.execute(statement, &[&tenant, &batch]).await?;
+        tx.execute_typed(statement, &[param(&tenant), param(&batch)]).await?;
     }
     forget(tx, batch).await
 }
@@ -203,7 +204,7 @@ pub(super) async fn write(tx: &Transaction<'_>, kind: BatchKind, tenant: &str, b
 pub(super) async fn forget(tx: &Transaction<'_>, batch: i32) -> Result<u64, StoreError> {
     let mut gone = 0;
     for table in ["port_rows", "region_rows"] {
-        gone += tx.execute(&format!("delete from {table} where batch = $1"), &[&batch]).await?;
+        gone += tx.execute_typed(&format!("delete from {table} where batch = $1"), &[param(&batch)]).await?;
     }
     Ok(gone)
 }

@@ -1,16 +1,17 @@
 //! The end of a batch: everything was read, and now it is published or rejected as a whole.
 
-use super::{BatchRow, LONG, batch::end, count_revision, faults_of, locked, places, read_batch};
+use super::{BatchRow, LONG, batch::end, count_revision, faults_of, lead, locked, places, read_batch};
 use crate::{
     Store, StoreError,
+    param::{Param, param},
     values::{signed, unsigned, unsigned32},
 };
 use dunlin_contracts::prices::PriceBatchMessage;
 use dunlin_core::prices::{BadRow, BatchKind, BatchState, FIRST_BAD_ROWS, Faults, Reason};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use std::pin::pin;
 use time::Date;
-use tokio_postgres::{Row, Transaction, error::SqlState, types::ToSql};
+use tokio_postgres::{Row, Transaction, error::SqlState};
 use uuid::Uuid;
 
 /// What can be done with a batch that was read.
@@ -53,12 +54,15 @@ impl Store {
     /// Finds out whether the batch can be published, and makes the index of its rows. Changes no state.
     pub async fn prepare_publication(&mut self, batch: &PriceBatchMessage) -> Result<Prepared, StoreError> {
         let tx = self.client.transaction().await?;
-        tx.batch_execute(LONG).await?;
-        let row = read_batch(&tx, batch, "").await?;
+        let (_, (), row, read) = futures::try_join!(
+            tx.batch_execute(LONG).err_into(),
+            lead(&tx),
+            read_batch(&tx, batch, ""),
+            Read::of(&tx, batch),
+        )?;
         if row.state.is_end() {
             return Ok(Prepared::AlreadyEnded(row));
         }
-        let read = Read::of(&tx, batch).await?;
         if !read.missing.is_empty() || (!read.inspected && read.faults.is_empty()) {
             return Ok(Prepared::Incomplete(read.missing));
         }
@@ -69,7 +73,7 @@ impl Store {
         match row.kind {
             BatchKind::Prices if read.rows == 0 => {}
             BatchKind::Prices => {
-                let indexed = tx.execute("select price_table_index($1)", &[&row.number]).await;
+                let indexed = tx.execute_typed("select price_table_index($1)", &[param(&row.number)]).await;
                 match indexed {
                     Ok(_) => tx.commit().await?,
                     Err(error) if is_repeated(&error, row.number) => {
@@ -93,12 +97,12 @@ impl Store {
             return Ok(ended(row));
         }
         let tx = self.client.transaction().await?;
-        let row = locked(&tx, batch).await?;
+        let (row, totals) = futures::try_join!(locked(&tx, batch), Totals::of(&tx, batch))?;
         if row.state.is_end() {
             return Ok(ended(row));
         }
-        let Some(totals) = Totals::of(&tx, batch).await? else { return Ok(Published::NotClean) };
-        let (tenant, id) = (batch.tenant.as_str(), batch.batch_id.as_uuid());
+        let Some(totals) = totals else { return Ok(Published::NotClean) };
+        let tenant = batch.tenant.as_str();
         if row.kind != BatchKind::Prices {
             places::lock(&tx, tenant).await?;
             if !places::faults(&tx, row.kind, tenant, row.number).await?.is_empty() {
@@ -117,14 +121,11 @@ impl Store {
         if row.kind != BatchKind::Prices {
             places::write(&tx, row.kind, tenant, row.number).await?;
         }
-        tx.execute(
-            "update price_batches set state = 'published', rows = $2, first_day = $3, last_day = $4, ended_at = now()
-             where id = $1",
-            &[&id, &signed(totals.rows), &totals.first, &totals.last],
-        )
-        .await?;
-        count_revision(&tx, tenant).await?;
-        let row = read_batch(&tx, batch, "").await?;
+        let ((), (), row) = futures::try_join!(
+            end_as_published(&tx, batch, &totals),
+            count_revision(&tx, tenant),
+            read_batch(&tx, batch, ""),
+        )?;
         tx.commit().await?;
         Ok(Published::Done(row))
     }
@@ -158,12 +159,13 @@ impl Store {
     /// could find the batch published and its rows missing. Answers the batch if it has ended.
     async fn attach(&mut self, batch: &PriceBatchMessage) -> Result<Option<BatchRow>, StoreError> {
         let tx = self.client.transaction().await?;
-        let row = read_batch(&tx, batch, "for share").await?;
+        let ((), row, totals) =
+            futures::try_join!(lead(&tx), read_batch(&tx, batch, "for share"), Totals::of(&tx, batch))?;
         if row.state.is_end() {
             return Ok(Some(row));
         }
-        if row.kind == BatchKind::Prices && Totals::of(&tx, batch).await?.is_some() {
-            tx.execute("select price_table_attach($1)", &[&row.number]).await?;
+        if row.kind == BatchKind::Prices && totals.is_some() {
+            tx.execute_typed("select price_table_attach($1)", &[param(&row.number)]).await?;
             tx.commit().await?;
         }
         Ok(None)
@@ -174,7 +176,7 @@ impl Store {
         let tx = self.client.transaction().await?;
         tx.batch_execute(LONG).await?;
         let later = LATER.replace("{table}", &format!("price_rows_{number}"));
-        let count: i64 = tx.query_one(&format!("select count(*) from ({later}) later"), &[]).await?.get(0);
+        let count: i64 = tx.query_typed_one(&format!("select count(*) from ({later}) later"), &[]).await?.get(0);
         let mut faults = Faults { rows: unsigned(count), ..Faults::default() };
         faults.reasons.insert(Reason::Duplicate, unsigned(count));
         let mut rows = pin!(repeated_rows(&tx, number, Some(FIRST_BAD_ROWS)).await?);
@@ -211,13 +213,16 @@ struct Read {
 impl Read {
     async fn of(tx: &Transaction<'_>, batch: &PriceBatchMessage) -> Result<Self, StoreError> {
         let (tenant, id) = (batch.tenant.as_str(), batch.batch_id.as_uuid());
-        let key: [&(dyn ToSql + Sync); 2] = [&tenant, &id];
-        let whole = tx
-            .query_one("select layout is not null, faults from price_batches where tenant = $1 and id = $2", &key)
-            .await?;
+        let key: [Param<'_>; 2] = [param(&tenant), param(&id)];
+        let (whole, rows) = futures::try_join!(
+            tx.query_typed_one("select layout is not null, faults from price_batches where tenant = $1 and id = $2", &key),
+            tx.query_typed_raw(
+                "select range, loaded, rows, faults from price_batch_ranges where tenant = $1 and batch = $2 order by range",
+                key.clone()
+            ),
+        )?;
         let mut read = Self { inspected: whole.get(0), faults: faults_of(whole.get(1))?, ..Self::default() };
-        let sql = "select range, loaded, rows, faults from price_batch_ranges where tenant = $1 and batch = $2 order by range";
-        let mut rows = pin!(tx.query_raw(sql, key).await?);
+        let mut rows = pin!(rows);
         while let Some(row) = rows.try_next().await? {
             if !row.get::<_, bool>(1) {
                 read.missing.push(unsigned32(row.get(0)));
@@ -241,17 +246,27 @@ struct Totals {
 impl Totals {
     async fn of(tx: &Transaction<'_>, batch: &PriceBatchMessage) -> Result<Option<Self>, StoreError> {
         let row = tx
-            .query_one(
+            .query_typed_one(
                 "select b.faults is null and coalesce(bool_and(r.loaded and r.faults is null), false),
                         coalesce(sum(r.rows), 0)::bigint, min(r.first_day), max(r.last_day)
                  from price_batches b left join price_batch_ranges r on r.tenant = b.tenant and r.batch = b.id
                  where b.tenant = $1 and b.id = $2 group by b.id",
-                &[&batch.tenant.as_str(), &batch.batch_id.as_uuid()],
+                &[param(&batch.tenant.as_str()), param(&batch.batch_id.as_uuid())],
             )
             .await?;
         let (clean, rows): (bool, i64) = (row.get(0), row.get(1));
         Ok((clean && rows > 0).then(|| Self { rows: unsigned(rows), first: row.get(2), last: row.get(3) }))
     }
+}
+
+async fn end_as_published(tx: &Transaction<'_>, batch: &PriceBatchMessage, totals: &Totals) -> Result<(), StoreError> {
+    tx.execute_typed(
+        "update price_batches set state = 'published', rows = $2, first_day = $3, last_day = $4, ended_at = now()
+         where id = $1",
+        &[param(&batch.batch_id.as_uuid()), param(&signed(totals.rows)), param(&totals.first), param(&totals.last)],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Ends the batch that is corrected. Answers why that cannot be.
@@ -262,9 +277,9 @@ async fn replace(
 ) -> Result<Option<String>, StoreError> {
     let (tenant, kind) = (batch.tenant.as_str(), batch.kind.as_str());
     let row = tx
-        .query_opt(
+        .query_typed_opt(
             "select state from price_batches where tenant = $1 and id = $2 and kind = $3 for no key update",
-            &[&tenant, &replaced, &kind],
+            &[param(&tenant), param(&replaced), param(&kind)],
         )
         .await?;
     let Some(row) = row else { return Ok(Some(format!("batch {replaced}, which it replaces, is no batch of {kind}"))) };
@@ -272,9 +287,9 @@ async fn replace(
     if state != BatchState::Published.as_str() {
         return Ok(Some(format!("batch {replaced}, which it replaces, is {state} and not published")));
     }
-    tx.execute(
+    tx.execute_typed(
         "update price_batches set state = 'replaced', replaced_by = $3 where tenant = $1 and id = $2",
-        &[&tenant, &replaced, &batch.batch_id.as_uuid()],
+        &[param(&tenant), param(&replaced), param(&batch.batch_id.as_uuid())],
     )
     .await?;
     Ok(None)
@@ -299,8 +314,8 @@ async fn repeated_rows(
          from (select * from ({later}) later order by line{limit}) l
          join ports o on o.id = l.orig join ports d on d.id = l.dest order by l.line"
     );
-    let params: [&(dyn ToSql + Sync); 0] = [];
-    let rows = tx.query_raw(&sql, params).await?;
+    let params: [Param<'_>; 0] = [];
+    let rows = tx.query_typed_raw(&sql, params).await?;
     Ok(rows.map(|row| Ok(repeated_row(&row?))))
 }
 

@@ -1,14 +1,15 @@
 //! Average prices a day, from one snapshot of everything that is published.
 
-use crate::{Store, StoreError, values};
+use crate::{
+    Store, StoreError,
+    param::{Param, param},
+    values,
+};
 use dunlin_contracts::prices::{Day, Rate, Rates};
 use dunlin_core::TenantId;
 use std::collections::BTreeMap;
 use time::Date;
-use tokio_postgres::{
-    IsolationLevel, Transaction,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{IsolationLevel, Transaction};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum RatesAnswer {
@@ -25,9 +26,6 @@ pub enum UnknownPlace {
     Origin,
     Destination,
 }
-
-/// A value with its type: such a statement is planned for its values and takes one round trip.
-type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A day with fewer prices has no average.
 const FEWEST_PRICES: i64 = 3;
@@ -79,9 +77,8 @@ impl Store {
         tx.batch_execute(BEGIN).await?;
         let (tenant, origin_text, destination_text) =
             (tenant.as_str(), values::text(origin), values::text(destination));
-        let places: [Param<'_>; 3] =
-            [(&tenant, Type::TEXT), (&origin_text, Type::TEXT), (&destination_text, Type::TEXT)];
-        let days: [Param<'_>; 3] = [(&tenant, Type::TEXT), (&from, Type::DATE), (&to, Type::DATE)];
+        let places: [Param<'_>; 3] = [param(&tenant), param(&origin_text), param(&destination_text)];
+        let days: [Param<'_>; 3] = [param(&tenant), param(&from), param(&to)];
         // Both on their way at once: one round trip.
         let (places, batches) = futures::try_join!(tx.query_typed(PLACES, &places), tx.query_typed(BATCHES, &days))?;
         let mut ports: Vec<Vec<i32>> = Vec::with_capacity(2);
@@ -130,8 +127,7 @@ async fn averages(
     if batches.is_empty() || origins.is_empty() || destinations.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let params: [Param<'_>; 4] =
-        [(&origins, Type::INT4_ARRAY), (&destinations, Type::INT4_ARRAY), (&from, Type::DATE), (&to, Type::DATE)];
+    let params: [Param<'_>; 4] = [param(&origins), param(&destinations), param(&from), param(&to)];
     let rows = tx.query_typed(&averages_sql(batches), &params).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
@@ -211,13 +207,12 @@ mod tests {
         let db = many().await;
         let client = db.client().await;
         let (from, to) = (date!(2026 - 01 - 31), date!(2026 - 03 - 02));
-        let params: [Param<'_>; 3] = [(&"acme", Type::TEXT), (&from, Type::DATE), (&to, Type::DATE)];
+        let params: [Param<'_>; 3] = [param(&"acme"), param(&from), param(&to)];
         let batches: Vec<i32> = client.query_typed(BATCHES, &params).await.unwrap()[0].get(1);
         assert_eq!(batches, [10, 15, 20, 25]);
         let (some, all): (Vec<i32>, Vec<i32>) = (vec![3], (1..=40).collect());
         for ports in [&some, &all] {
-            let params: [Param<'_>; 4] =
-                [(ports, Type::INT4_ARRAY), (&some, Type::INT4_ARRAY), (&from, Type::DATE), (&to, Type::DATE)];
+            let params: [Param<'_>; 4] = [param(ports), param(&some), param(&from), param(&to)];
             let sql = format!("explain (analyze, timing off) {}", averages_sql(&batches));
             let plan = client.query_typed(&sql, &params).await.unwrap();
             let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
@@ -235,8 +230,7 @@ mod tests {
         let db = many().await;
         let batches: Vec<i32> = (1..=50).cycle().take(4000).collect();
         let (ports, day) = (vec![3], date!(2026 - 01 - 31));
-        let params: [Param<'_>; 4] =
-            [(&ports, Type::INT4_ARRAY), (&ports, Type::INT4_ARRAY), (&day, Type::DATE), (&day, Type::DATE)];
+        let params: [Param<'_>; 4] = [param(&ports), param(&ports), param(&day), param(&day)];
         db.client().await.query_typed(&averages_sql(&batches), &params).await.unwrap();
     }
 }

@@ -1,16 +1,31 @@
 //! What ended batches leave behind goes here, beside readers and never in front of them.
 
 use super::BatchRow;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, param::param};
 use dunlin_core::prices::{BatchKind, BatchState};
+use futures::TryFutureExt;
 use std::time::Duration;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Row, error::SqlState};
 
 /// Whoever holds this lock sweeps; the number only has to differ from other advisory locks of the database.
 const SWEEP_LOCK: i64 = 0x6475_6e6c_696e_0002;
 
 /// A table that is in use is left for later.
 const PATIENCE: &str = "set lock_timeout = '2s'";
+
+/// Tables of batches that are not to be read any more: number, whether it is a partition, whether its detachment has begun, whether
+/// this role owns `prices`.
+const TABLES: &str = "select b.number, i.inhrelid is not null, coalesce(i.inhdetachpending, false),
+         (select pg_has_role(relowner, 'usage') from pg_class where oid = 'prices'::regclass)
+     from (
+         select oid, case when relname ~ '^price_rows_[0-9]+$' then substr(relname, 12)::int end as number
+         from pg_class
+         where relkind = 'r' and relnamespace = (select relnamespace from pg_class where oid = 'prices'::regclass)
+     ) c
+     join price_batches b on b.number = c.number
+     left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = 'prices'::regclass
+     where b.state not in ('loading', 'published')
+     order by 3 desc, 1";
 
 /// What one call did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,13 +40,24 @@ impl Store {
     /// Drops the tables of batches that are not to be read any more. The owner of `prices` detaches them without waiting for readers or
     /// making them wait; the application's role does it in a moment in which nobody reads. Two at once are safe: the second does nothing.
     pub async fn sweep(&mut self) -> Result<Swept, StoreError> {
-        let mine: bool = self.client.query_one("select pg_try_advisory_lock($1)", &[&SWEEP_LOCK]).await?.get(0);
-        if !mine {
-            return Ok(Swept::default());
-        }
-        let result = self.sweep_alone().await;
-        self.client.execute("select pg_advisory_unlock($1)", &[&SWEEP_LOCK]).await?;
-        result
+        let swept = match self.find_tables().await {
+            Ok(None) => return Ok(Swept::default()),
+            Ok(Some(tables)) => self.sweep_tables(&tables).await,
+            Err(error) => Err(error),
+        };
+        self.client.execute_typed("select pg_advisory_unlock($1)", &[param(&SWEEP_LOCK)]).await?;
+        swept
+    }
+
+    /// None when somebody else sweeps. All on its way together: forgetting places twice does no harm.
+    async fn find_tables(&self) -> Result<Option<Vec<Row>>, StoreError> {
+        let lock = [param(&SWEEP_LOCK)];
+        let (mine, (), tables) = futures::try_join!(
+            self.client.query_typed_one("select pg_try_advisory_lock($1)", &lock).err_into(),
+            self.forget_places(),
+            self.client.query_typed(TABLES, &[]).err_into(),
+        )?;
+        Ok(mine.get::<_, bool>(0).then_some(tables))
     }
 
     /// [`sweep`](Self::sweep), for a connection that may otherwise wait for long: no statement takes more than `patience`.
@@ -42,27 +68,9 @@ impl Store {
         swept
     }
 
-    async fn sweep_alone(&mut self) -> Result<Swept, StoreError> {
-        self.forget_places().await?;
-        let rows = self
-            .client
-            .query(
-                "select b.number, i.inhrelid is not null, coalesce(i.inhdetachpending, false),
-                     (select pg_has_role(relowner, 'usage') from pg_class where oid = 'prices'::regclass)
-                 from (
-                     select oid, case when relname ~ '^price_rows_[0-9]+$' then substr(relname, 12)::int end as number
-                     from pg_class
-                     where relkind = 'r' and relnamespace = (select relnamespace from pg_class where oid = 'prices'::regclass)
-                 ) c
-                 join price_batches b on b.number = c.number
-                 left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = 'prices'::regclass
-                 where b.state not in ('loading', 'published')
-                 order by 3 desc, 1",
-                &[],
-            )
-            .await?;
+    async fn sweep_tables(&mut self, tables: &[Row]) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
-        for row in rows {
+        for row in tables {
             let (number, attached, pending, owner): (i32, bool, bool, bool) =
                 (row.get(0), row.get(1), row.get(2), row.get(3));
             let apart = !attached || self.detach(number, owner, pending).await?;
@@ -78,7 +86,7 @@ impl Store {
     /// Answers whether the table is no partition any more.
     async fn detach(&mut self, number: i32, owner: bool, pending: bool) -> Result<bool, StoreError> {
         if !owner {
-            let row = self.client.query_one("select price_table_detach($1)", &[&number]).await;
+            let row = self.client.query_typed_one("select price_table_detach($1)", &[param(&number)]).await;
             return unless_in_use(row.map(|row| row.get(0)));
         }
         // One that was interrupted after its first half is finished; as long as there is one, no other can begin.
@@ -89,7 +97,7 @@ impl Store {
 
     async fn drop_table(&mut self, number: i32) -> Result<bool, StoreError> {
         self.client.batch_execute(PATIENCE).await?;
-        let dropped = self.client.execute("select price_table_drop($1)", &[&number]).await;
+        let dropped = self.client.execute_typed("select price_table_drop($1)", &[param(&number)]).await;
         self.client.batch_execute("reset lock_timeout").await?;
         unless_in_use(dropped.map(|_| true))
     }
@@ -105,9 +113,9 @@ impl Store {
         // Attached by a publication that did not come to its end: then it takes a sweep.
         let apart: bool = self
             .client
-            .query_one(
+            .query_typed_one(
                 "select not exists (select from pg_inherits where inhrelid = to_regclass('price_rows_' || $1::int))",
-                &[&row.number],
+                &[param(&row.number)],
             )
             .await?
             .get(0);
@@ -117,7 +125,7 @@ impl Store {
         Ok(())
     }
 
-    async fn forget_places(&mut self) -> Result<(), StoreError> {
+    async fn forget_places(&self) -> Result<(), StoreError> {
         let ended = "using price_batches b where b.number = r.batch and b.state <> 'loading'";
         let sql = format!("delete from port_rows r {ended}; delete from region_rows r {ended}");
         Ok(self.client.batch_execute(&sql).await?)
