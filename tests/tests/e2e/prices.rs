@@ -139,16 +139,44 @@ async fn a_batch_goes_in_whole_is_corrected_and_taken_back() -> Result<()> {
     Ok(())
 }
 
+/// A small file goes the whole way in the inspector, a packed one through all functions.
 #[tokio::test]
 async fn a_batch_with_bad_rows_goes_in_not_at_all_and_names_them() -> Result<()> {
-    let world = World::make().await?;
+    let (world, cloud) = (World::make().await?, Cloud::connect().await?);
+    for (is_packed, expected) in [(false, [].as_slice()), (true, &["Load ranges", "Publish or reject"])] {
+        let id = bad_rows(&world, is_packed).await?;
+        let of_others = ["Load ranges", "Publish or reject", "Record failure"];
+        let mut entered = steps(&cloud, &id).await?;
+        ensure!(entered.iter().any(|name| name == "Inspect file"), "{entered:?}");
+        entered.retain(|name| of_others.contains(&name.as_str()));
+        ensure!(entered == expected, "packed: {is_packed}, {entered:?}");
+    }
+    Ok(())
+}
+
+/// States that the execution of a batch has been in.
+async fn steps(cloud: &Cloud, id: &str) -> Result<Vec<String>> {
+    let arn = format!("{}:{id}", value("PRICE_STATE_MACHINE_ARN")?.replace(":stateMachine:", ":execution:"));
+    let history = cloud.workflows.get_execution_history().execution_arn(arn).send().await?;
+    let entered = history.events().iter().filter_map(|event| event.state_entered_event_details());
+    Ok(entered.map(|details| details.name().to_owned()).collect())
+}
+
+async fn bad_rows(world: &World, is_packed: bool) -> Result<String> {
     let [a, b, _] = world.ports.as_slice() else { panic!("three ports") };
     let mut file = "orig_code,dest_code,day,price\n".to_owned();
     for day in 1..=9 {
         writeln!(file, "{a},{b},2026-03-0{day},{day}")?;
     }
     write!(file, "{a},ZZZZZ,2026-03-01,5\n{a},{b},2026-02-30,-5\n{a},{b},2026-03-04,4\n{a},{b},2026-03-01,cheap\n")?;
-    let view = ended(&world.api, &send(&world.api, "prices", file.into_bytes(), json!({})).await?).await?;
+    let mut bytes = file.into_bytes();
+    if is_packed {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(&bytes)?;
+        bytes = packed.finish()?;
+    }
+    let id = send(&world.api, "prices", bytes, json!({})).await?;
+    let view = ended(&world.api, &id).await?;
     ensure!((view.status, view.bad_rows, view.rows) == (BatchState::Rejected, 4, None), "{view:#?}");
     let named: Vec<(u64, Option<&str>, &str, Reason)> = view
         .first_bad_rows
@@ -168,7 +196,7 @@ async fn a_batch_with_bad_rows_goes_in_not_at_all_and_names_them() -> Result<()>
     let lines: Vec<&str> = report.lines().filter_map(|line| line.split(',').next()).collect();
     ensure!(lines == ["line", "11", "12", "12", "13", "14"], "{report}");
     ensure!(world.rates(a, b, "2026-03-01", "2026-03-09").await?.iter().all(Option::is_none));
-    Ok(())
+    Ok(id)
 }
 
 #[tokio::test]
