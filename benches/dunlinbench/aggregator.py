@@ -4,6 +4,8 @@ files into one.
 The aggregator does its whole work: results are read from an S3 server over a folder, findings are matched and written to a
 Postgres with its default settings, and SARIF, JSON and CSV are written. The peers read files and write one file; what does no more
 than that here is the end of `dunlin scan --local`: the same rules, without a database.
+
+Beside them stands what keeping costs at least: the rows that a first scan has written, copied into tables without keys and indexes.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import json
 import os
 import shutil
 import statistics
+import tempfile
 from pathlib import Path
 
 from localcloud.console import run as run_tool
 from localcloud.console import say, step
 
-from dunlinbench import database, measure, peers
+from dunlinbench import database, measure, peers, prices
 from dunlinbench.functions import Running
 from dunlinbench.made import JOBS, Scan, write_results
 from dunlinbench.report import HOME, REPOSITORY, Problem, Row, at_least, below, skipped, told
@@ -28,6 +31,8 @@ _SMALL, _LARGE = 20_000, 200_000
 _ROUNDS = int(os.environ.get("ROUNDS", "3"))
 # Growth of the peak from the small to the large scan that still counts as flat.
 _FLAT = 1.5
+# What a scan writes for each finding, and the column that says which scan it was.
+_KEPT = {"findings": "first_seen_scan", "finding_events": "scan_id", "scan_findings": "scan_id"}
 
 
 def run() -> list[Row]:
@@ -41,6 +46,7 @@ def run() -> list[Row]:
         run_tool(["cargo", "build", "--release", "--quiet", "-p", "dunlin-aggregation", "--example", "merge"], what="cargo build",
                  cwd=REPOSITORY, show=True)
     merges: list[measure.Run] = []
+    least: list[float] = []
     tools = {"sarif-tools": peers.sarif_tools(), "sarif-multitool": peers.multitool()}
     ours: dict[tuple[int, int], list[tuple[float, float]]] = {}
     theirs: dict[str, list[measure.Run]] = {name: [] for name in tools}
@@ -62,9 +68,24 @@ def run() -> list[Row]:
                 for repetition in (0, 1):
                     taken = _aggregate(Scan(count, repetition), bucket, variables)
                     ours.setdefault((count, repetition), []).append(taken)
+                    if (count, repetition) == (_LARGE, 0):
+                        least.append(_keep_only(postgres, password, Scan(count, repetition).id))
             objects.close()
     shutil.rmtree(bucket / "reports", ignore_errors=True)
-    return _rows(ours, merges, theirs, tools)
+    return _rows(ours, merges, theirs, tools, least)
+
+
+def _keep_only(postgres: dict[str, str], password: str, scan: str) -> float:
+    """Seconds that Postgres takes for the rows of a first scan when nothing is asked of it: one transaction, binary, bare tables."""
+    environment = prices.environment_of(postgres, password)
+    with tempfile.TemporaryDirectory() as folder:
+        prices.psql(environment, *[f"\\copy (select * from {table} where {column} = '{scan}') to '{folder}/{table}' (format binary)"
+                                   for table, column in _KEPT.items()],
+                    *[f"create table bare_{table} as select * from {table} limit 0" for table in _KEPT])
+        taken, _ = prices.psql(environment, "begin", *[f"\\copy bare_{table} from '{folder}/{table}' (format binary)" for table in _KEPT],
+                               "commit")
+        prices.psql(environment, *[f"drop table bare_{table}" for table in _KEPT])
+    return taken
 
 
 def _aggregate(scan: Scan, bucket: Path, variables: dict[str, str]) -> tuple[float, float]:
@@ -119,7 +140,7 @@ def _merge_here(bucket: Path, home: Path) -> measure.Run:
 
 
 def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], merges: list[measure.Run], theirs: dict[str, list[measure.Run]],
-          tools: dict[str, peers.Peer]) -> list[Row]:
+          tools: dict[str, peers.Peer], least: list[float]) -> list[Row]:
     def seconds(key: tuple[int, int]) -> float:
         return statistics.median(taken[0] for taken in ours[key])
 
@@ -139,6 +160,9 @@ def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], merges: list[m
     here = statistics.median(done.seconds for done in merges)
     rows.append(told(PART, "merging alone, without a database: 50 results to one SARIF file",
                      f"{here:.2f} s, {max(done.peak_mib for done in merges):.0f} MiB", rounds=[done.seconds for done in merges]))
+    keeping = statistics.median(least)
+    rows.append(told(PART, "what keeping takes at least: COPY BINARY of the rows of a first scan into tables without anything",
+                     f"{keeping:.2f} s", rounds=least))
     for name, peer in tools.items():
         what = f"against {name} merging the same"
         if peer.program is None:
@@ -148,5 +172,6 @@ def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], merges: list[m
         memory = max(done.peak_mib for done in theirs[name])
         detail, rounds = f"{name}: {merged:.1f} s, {memory:.0f} MiB", [done.seconds for done in theirs[name]]
         rows.append(at_least(PART, f"merging alone {what}", merged / here, 10, detail, rounds=rounds))
-        rows.append(at_least(PART, f"first scan, kept with its history, {what}", merged / first, 10, detail, rounds=rounds))
+        rows.append(at_least(PART, f"first scan, kept with its history, {what}", merged / first, 10,
+                             f"{detail}; no program that merges and then keeps: {merged / (here + keeping):.1f} times", rounds=rounds))
     return rows

@@ -3,13 +3,14 @@
 use super::findings::SEVERITY_ORDER;
 use crate::{
     StoreError,
+    param::param,
     values::{self, unsigned32},
 };
 use dunlin_contracts::api::FindingView;
 use dunlin_core::{ScanId, TenantId, finding::Rule};
 use futures::{Stream, StreamExt};
 use std::collections::HashMap;
-use tokio_postgres::{Row, Transaction, types::ToSql};
+use tokio_postgres::{Row, Transaction};
 
 pub(crate) async fn rules(tx: &Transaction<'_>, tenant: &TenantId, scan: ScanId) -> Result<Vec<Rule>, StoreError> {
     let rows = tx
@@ -39,6 +40,19 @@ pub(crate) async fn rules(tx: &Transaction<'_>, tenant: &TenantId, scan: ScanId)
         .collect()
 }
 
+/// There is an index in the order of a report. A server that knows nothing yet of these rows would rather sort all of them, on its disk,
+/// before it sends the first.
+const BY_INDEX: &str = "set local enable_sort = off";
+
+fn findings_sql() -> String {
+    format!(
+        "select sf.finding_id, sf.rule_id, sf.engine, sf.severity, sf.confidence, sf.path, sf.start_line, sf.start_column,
+                sf.end_line, sf.message, sf.snippet, sf.fingerprint, f.state, sf.is_new
+         from scan_findings sf join findings f on f.tenant = sf.tenant and f.id = sf.finding_id
+         where sf.tenant = $1 and sf.scan_id = $2 order by {SEVERITY_ORDER}"
+    )
+}
+
 /// Worst first, then by path and line. `rules` are what [`rules`] has answered, and are looked up here: each has thousands of findings, and a server that has no
 /// statistics yet of rows that were written a moment ago may read those once for each rule to join them.
 pub(crate) async fn findings(
@@ -48,15 +62,9 @@ pub(crate) async fn findings(
     rules: &[Rule],
 ) -> Result<impl Stream<Item = Result<FindingView, StoreError>> + Send + use<>, StoreError> {
     let rules: HashMap<String, Rule> = rules.iter().map(|rule| (rule.id.clone(), rule.clone())).collect();
-    let sql = format!(
-        "select sf.finding_id, sf.rule_id, sf.engine, sf.severity, sf.confidence, sf.path, sf.start_line, sf.start_column,
-                sf.end_line, sf.message, sf.snippet, sf.fingerprint, f.state, sf.is_new
-         from scan_findings sf join findings f on f.tenant = sf.tenant and f.id = sf.finding_id
-         where sf.tenant = $1 and sf.scan_id = $2 order by {SEVERITY_ORDER}"
-    );
+    tx.batch_execute(BY_INDEX).await?;
     let (tenant, scan) = (tenant.as_str(), scan.as_uuid());
-    let params: [&(dyn ToSql + Sync); 2] = [&tenant, &scan];
-    let rows = tx.query_raw(&sql, params).await?;
+    let rows = tx.query_typed_raw(&findings_sql(), [param(&tenant), param(&scan)]).await?;
     Ok(rows.map(move |row| view(&row?, &rules)))
 }
 
@@ -84,4 +92,43 @@ fn view(row: &Row, rules: &HashMap<String, Rule>) -> Result<FindingView, StoreEr
         state: row.get(12),
         new: row.get(13),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_testkit::TestDatabase;
+
+    #[tokio::test]
+    async fn rows_of_a_report_come_in_the_order_of_an_index_and_are_never_sorted() {
+        let db = TestDatabase::new().await;
+        let mut client = db.client().await;
+        let scan = uuid::Uuid::now_v7();
+        // Keys are not asked for what they refer to.
+        client
+            .batch_execute(&format!(
+                "set session_replication_role = replica;
+                 insert into findings (id, tenant, repository_id, track, rule_id, engine, fingerprint, occurrence, content_key, state,
+                                       present, first_seen_scan, last_seen_scan, first_seen_at, last_seen_at)
+                 select md5(n::text)::uuid, 'acme', '{scan}', 'main', 'r', 'e', n, 1, n, 'open', true, '{scan}', '{scan}', now(), now()
+                 from generate_series(1, 5000) n;
+                 insert into scan_findings (tenant, scan_id, finding_id, job, rule_id, engine, severity, confidence, path, message,
+                                            fingerprint, is_new)
+                 select tenant, '{scan}', id, 0, 'r', 'e', 2, 'low', fingerprint || '.py', repeat('m', 100), fingerprint, true
+                 from findings",
+            ))
+            .await
+            .unwrap();
+        let tx = client.transaction().await.unwrap();
+        let plan = async || -> Vec<String> {
+            let sql = format!("explain {}", findings_sql());
+            let rows = tx.query_typed(&sql, &[param(&"acme"), param(&scan)]).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        };
+        assert!(plan().await.iter().any(|line| line.contains("Sort Key")), "the premise");
+        tx.batch_execute(BY_INDEX).await.unwrap();
+        let lines = plan().await;
+        assert!(lines.iter().any(|line| line.contains("scan_findings_by_severity")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("Sort Key")), "{lines:#?}");
+    }
 }
