@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `DATABASE_HOST`, `DATABASE_PORT`, `DATABASE_NAME`, `DATABASE_USER` and `PGPASSWORD` say where. `load` takes regions and ports from
-//! `regions.csv` and `ports.csv` beside the file.
+//! `regions.csv` and `ports.csv` beside the file. `AT_ONCE_KIB` says how large a small batch is, as for the inspector.
 
 #![expect(clippy::print_stdout, reason = "a program for the bench")]
 #![expect(clippy::unwrap_used, reason = "the bucket in a folder is that of the tests")]
@@ -40,8 +40,8 @@ use tempfile::TempDir;
 use time::{Date, OffsetDateTime, macros::date};
 
 const TENANT: &str = "bench";
-/// As in the function's default.
-const AT_ONCE: u64 = 1 << 20;
+/// The function's default.
+const AT_ONCE_KIB: u64 = 1024;
 const FIRST_DAY: Date = date!(2025 - 01 - 01);
 const DAYS: u64 = 365;
 /// How many different prices there are, in hundredths.
@@ -132,7 +132,8 @@ impl Bench {
     /// Seconds to inspect, to load, to publish; and rows.
     async fn run(&self, batch: &PriceBatchMessage, connections: usize) -> Result<([f64; 3], u64)> {
         let begun = Instant::now();
-        let limits = Limits { lambda_bytes: u64::MAX, at_once_bytes: AT_ONCE };
+        let at_once_kib = env::var("AT_ONCE_KIB").map_or(Ok(AT_ONCE_KIB), |kib| kib.parse())?;
+        let limits = Limits { lambda_bytes: u64::MAX, at_once_bytes: at_once_kib << 10 };
         let inspected = dunlin_ingest::inspect(&self.objects, &self.database, batch, limits).await?;
         let inspecting = begun.elapsed();
         if inspected.ended {
