@@ -100,8 +100,8 @@ locals {
     inspector = {
       description = "Reads the file of a price batch once: format, digest, and where its rows begin; publishes a small one"
       # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network.
-      memory_mib  = 1024
-      database    = "app"
+      memory_mib = 1024
+      database   = "app"
       environment = {
         DATA_BUCKET       = local.data_bucket
         LAMBDA_PACKED_MIB = tostring(var.lambda_packed_mib)
