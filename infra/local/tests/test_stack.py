@@ -113,6 +113,8 @@ class Restarting(StackCase):
             self.assertNotEqual(services._identity(settings, self.stack), first)
 
     def test_an_interruption_waits_until_the_note_is_written(self) -> None:
+        # Whoever starts the tests in the background makes them deaf to it.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         done = []
         with self.assertRaises(KeyboardInterrupt):
             with console.uninterrupted():
