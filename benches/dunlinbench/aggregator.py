@@ -173,5 +173,5 @@ def _rows(ours: dict[tuple[int, int], list[tuple[float, float]]], merges: list[m
         detail, rounds = f"{name}: {merged:.1f} s, {memory:.0f} MiB", [done.seconds for done in theirs[name]]
         rows.append(at_least(PART, f"merging alone {what}", merged / here, 10, detail, rounds=rounds))
         rows.append(at_least(PART, f"first scan, kept with its history, {what}", merged / first, 10,
-                             f"{detail}; no program that merges and then keeps: {merged / (here + keeping):.1f} times", rounds=rounds))
+                             f"{detail}; merging and then that copy: {merged / (here + keeping):.1f} times", rounds=rounds))
     return rows

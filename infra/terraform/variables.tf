@@ -140,8 +140,8 @@ variable "lambda_packed_mib" {
   type        = number
   default     = 128
   validation {
-    condition     = var.lambda_packed_mib >= 1 && var.lambda_packed_mib <= 512
-    error_message = "lambda_packed_mib is 1 to 512 (a Lambda function ends after 900 s)."
+    condition     = var.lambda_packed_mib >= 1 && var.lambda_packed_mib <= 512 && floor(var.lambda_packed_mib) == var.lambda_packed_mib
+    error_message = "lambda_packed_mib is a whole number from 1 to 512 (a Lambda function ends after 900 s)."
   }
 }
 
@@ -150,8 +150,8 @@ variable "price_batch_at_once_kib" {
   type        = number
   default     = 1024
   validation {
-    condition     = var.price_batch_at_once_kib >= 0 && var.price_batch_at_once_kib <= 8192
-    error_message = "price_batch_at_once_kib is 0 to 8192 (a larger file is read without holding a connection)."
+    condition     = var.price_batch_at_once_kib >= 0 && var.price_batch_at_once_kib <= 8192 && floor(var.price_batch_at_once_kib) == var.price_batch_at_once_kib
+    error_message = "price_batch_at_once_kib is a whole number from 0 to 8192 (a larger file is read without holding a connection)."
   }
 }
 

@@ -55,6 +55,9 @@ pub const LOADER_INPUT: &str = "DUNLIN_LOADER_INPUT";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectorInput {
     pub batch: PriceBatchMessage,
+    /// Whether a small batch may go the whole way at once: an execution of an older definition does not know how to tell of it.
+    #[serde(default)]
+    pub at_once: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

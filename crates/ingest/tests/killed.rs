@@ -67,6 +67,8 @@ const TABLE_MADE: (&str, Stop, Left) = (
     Lock("select pg_advisory_xact_lock(hashtext('CREATE TABLE'), {n})", "price_table_empty"),
     Nothing,
 );
+const LOADED: (&str, Stop, Left) =
+    ("when the range is loaded", Lock("select pg_advisory_xact_lock(hashtext('commit'), 0)", "commit"), Nothing);
 const IN_COPY: (&str, Stop, Left) = ("in the middle of COPY, in the server", Server, Nothing);
 
 const LOADER: [(&str, Stop, Left); 9] = [
@@ -211,16 +213,17 @@ const PUBLISHER: [(&str, Stop, Left); 13] = [
 ];
 
 /// All the way, in one process.
-const AT_ONCE: [(&str, Stop, Left); 14] = [
+const AT_ONCE: [(&str, Stop, Left); 15] = [
+    ("before it is registered", Lock("lock table tenants in share row exclusive mode", "insert into tenants"), Nothing),
     (
-        "before its ranges are noted",
+        "before it is inspected",
         Lock("select from price_batches where id = '{id}' for update", "for no key update"),
         Nothing,
     ),
     BEFORE,
     TABLE_MADE,
     IN_COPY,
-    ("when the range is loaded", Lock("select pg_advisory_xact_lock(hashtext('commit'), 0)", "commit"), Nothing),
+    LOADED,
     INDEX_MADE,
     BEFORE_ATTACHED,
     ATTACHED,
@@ -234,7 +237,6 @@ const AT_ONCE: [(&str, Stop, Left); 14] = [
 
 /// Batches of three ranges that are loaded, or small ones at once; each in the place of the one before, or after that was withdrawn.
 async fn publications(points: &[(&str, Stop, Left)], step: Step, replacing: bool) {
-    let ranges = if step == Step::AtOnce { 1 } else { 3 };
     let mut stage = Stage::new().await;
     let (reader, sight) = stage.reader().await;
     let mut old = stage.inspected(10, (DAYS, 2), "", None).await;
@@ -254,11 +256,16 @@ async fn publications(points: &[(&str, Stop, Left)], step: Step, replacing: bool
                 stage.store().await.withdraw_batch(&stage.tenant, id, "user-1", at).await.unwrap();
             }
             sight.expect(before, before);
-            let new = stage.inspected(old.price + 1, (DAYS, ranges), "", replacing.then_some(&old)).await;
-            match (step, stop) {
-                (Step::AtOnce, Server) => stage.with_table(&new).await,
-                (Step::AtOnce, _) => {}
-                _ => stage.load(&new, 0..3).await,
+            let (price, replaced) = (old.price + 1, replacing.then_some(&old));
+            let new = if step == Step::AtOnce {
+                stage.registered(price, "", replaced).await
+            } else {
+                let new = stage.inspected(price, (DAYS, 3), "", replaced).await;
+                stage.load(&new, 0..3).await;
+                new
+            };
+            if step == Step::AtOnce && matches!(stop, Server) {
+                stage.with_table(&new).await;
             }
             let revision = stage.revision().await;
             sight.looked().await;
@@ -291,6 +298,7 @@ async fn publications(points: &[(&str, Stop, Left)], step: Step, replacing: bool
             match (step, then) {
                 (Step::AtOnce, Then::Noticed) => stage.published_at_once(&new).await,
                 // The other functions go on where it was.
+                (Step::AtOnce, Then::Late) if !stage.is_noted(&new).await => stage.published_at_once(&new).await,
                 (Step::AtOnce, Then::Late) => {
                     stage.load(&new, 0..1).await;
                     stage.published(&new).await;
@@ -343,18 +351,21 @@ const REJECTING: [(&str, Stop, Left); 7] = [
         Lock("select from price_batches where id = '{id}' for share", "for no key update"),
         Nothing,
     ),
-    ("at its commit", Lock(AT_COMMIT, "commit"), AllIfLate),
-    (
-        "after its commit, before the table is dropped",
-        Lock("lock table price_rows_{n} in access share mode", "price_table_drop"),
-        All,
-    ),
-    ("before it sweeps", Lock("lock table port_rows in share mode", "delete from port_rows"), All),
-    ("after everything, before the answer", Answer, All),
+    COMMITS,
+    TABLE_DROPPED,
+    BEFORE_SWEEPING,
+    BEFORE_THE_ANSWER,
 ];
+const TABLE_DROPPED: (&str, Stop, Left) = (
+    "after its commit, before the table is dropped",
+    Lock("lock table price_rows_{n} in access share mode", "price_table_drop"),
+    All,
+);
+/// The table cannot be locked before it is there.
+const REJECTING_AT_ONCE: [(&str, Stop, Left); 6] =
+    [BEFORE, TABLE_MADE, LOADED, COMMITS, BEFORE_SWEEPING, BEFORE_THE_ANSWER];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rejected_batch_is_rejected_or_not_and_leaves_no_row() {
+async fn rejections(points: &[(&str, Stop, Left)], step: Step) {
     let mut stage = Stage::new().await;
     let (reader, sight) = stage.reader().await;
     let old = stage.inspected(10, (DAYS, 2), "", None).await;
@@ -363,19 +374,25 @@ async fn a_rejected_batch_is_rejected_or_not_and_leaves_no_row() {
     stage.published(&old).await;
     sight.expect(10, 10);
     let mut price = 10;
-    for (point, stop, left) in REJECTING {
+    for &(point, stop, left) in points {
         for then in THENS {
             price += 1;
             let more = format!("AAAAA,BBBBB,1990-01-01,{price}.00\nAAAAA,XXXXX,1990-01-01,5\n");
-            let new = stage.inspected(price, (DAYS, 3), &more, Some(&old)).await;
-            stage.load(&new, 0..3).await;
-            stage.kill(&new, Step::Finish, stop, then, Some(&old)).await;
+            let new = if step == Step::AtOnce {
+                stage.registered(price, &more, Some(&old)).await
+            } else {
+                let new = stage.inspected(price, (DAYS, 3), &more, Some(&old)).await;
+                stage.load(&new, 0..3).await;
+                new
+            };
+            stage.kill(&new, step, stop, then, Some(&old)).await;
             let what = format!("{point}, {then:?}");
             let state = if left.is_all(then) { "rejected" } else { "loading" };
             assert_eq!(stage.state(&new).await, state, "{what}");
 
-            let rejected = stage.run(&new, Step::Finish).await;
-            assert_eq!(rejected, json!({ "state": "rejected", "rows": 0, "bad_rows": 2 }), "{what}");
+            let rejected = stage.run(&new, step).await;
+            let told = ["state", "rows", "bad_rows"].map(|name| rejected[name].clone());
+            assert_eq!(told, [json!("rejected"), json!(0), json!(2)], "{what}");
             let report = stage.report(&new).await;
             let (line, next) = (new.rows + 2, new.rows + 3);
             assert_eq!(
@@ -392,6 +409,16 @@ async fn a_rejected_batch_is_rejected_or_not_and_leaves_no_row() {
         }
     }
     reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejected_batch_is_rejected_or_not_and_leaves_no_row() {
+    rejections(&REJECTING, Step::Finish).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_batch_is_rejected_at_once_or_not_and_leaves_no_row() {
+    rejections(&REJECTING_AT_ONCE, Step::AtOnce).await;
 }
 
 /// Wherever a publication stands still, another one goes on; but where it has attached its table or counted its tenant's revision,

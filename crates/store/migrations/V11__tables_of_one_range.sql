@@ -1,3 +1,30 @@
+-- Columns by name and not like those of `prices`, which would be locked until the transaction ends: one that also copies the rows of a
+-- large file takes long, and nobody could take a table out of `prices` meanwhile.
+create or replace function price_table_make(of_batch integer) returns void language plpgsql security definer as $$
+declare
+    name text := 'price_rows_' || of_batch;
+begin
+    perform from price_batches where number = of_batch and kind = 'prices' and state = 'loading';
+    if not found then
+        raise exception 'batch % loads no prices', of_batch;
+    end if;
+    if to_regclass(name) is not null then
+        return;
+    end if;
+    -- With the check, attaching it later reads no row. It is filled once and then only read: the first vacuum is the last, and marks
+    -- every page so that the index alone answers.
+    execute format(
+        'create table %I (
+             batch integer not null, orig integer not null, dest integer not null, day date not null, price bigint not null,
+             line integer not null, constraint %I check (batch = %s)
+         ) with (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_freeze_min_age = 0)',
+        name, name || '_batch', of_batch);
+    if session_user <> current_user then
+        execute format('revoke all on %I from %I', name, session_user);
+        execute format('grant select, insert on %I to %I', name, session_user);
+    end if;
+end $$;
+
 -- The table of a batch with one range is made by whoever copies that range, in the same transaction: there is nothing to empty, and a
 -- small batch has one table made instead of one made and one thrown away. One that an earlier version made is emptied as before.
 create or replace function price_table_empty(of_batch integer) returns void language plpgsql security definer as $$
@@ -40,7 +67,7 @@ do $$
 declare
     f text;
 begin
-    foreach f in array '{price_table_empty,price_table_index}'::text[] loop
+    foreach f in array '{price_table_make,price_table_empty,price_table_index}'::text[] loop
         execute format('alter function %I(integer) set search_path = %I, pg_temp', f, current_schema());
     end loop;
 end $$;

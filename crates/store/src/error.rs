@@ -88,6 +88,8 @@ pub(crate) fn is_transient(error: &tokio_postgres::Error) -> bool {
                 SqlState::T_R_DEADLOCK_DETECTED,
                 SqlState::READ_ONLY_SQL_TRANSACTION,
                 SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                // Of statements that went together, one before this failed: the next try says why.
+                SqlState::IN_FAILED_SQL_TRANSACTION,
             ]
             .contains(code)
                 || ["08", "53"].iter().any(|class| code.code().starts_with(class))

@@ -2,7 +2,7 @@
 //! first, and told in the end that the statement is not needed any more.
 //!
 //! Such a statement is sent when its future is polled for the first time. So several that are joined reach the server together, and it
-//! takes them in the order in which they are written: each of them must be one statement, and must be right to run whatever the
+//! takes them in the order in which they are written: each of them must be one message, and must be right to run whatever the
 //! answers to those before it are, short of an error, after which the transaction does nothing any more.
 
 use serde_json::Value;

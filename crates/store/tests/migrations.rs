@@ -165,6 +165,32 @@ async fn nobody_but_the_owner_writes_the_history_of_migrations() {
     client.batch_execute(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
 }
 
+#[tokio::test]
+async fn functions_with_their_owners_rights_find_their_own_tables_and_are_not_for_everybody() {
+    let db = TestDatabase::new().await;
+    let rows = db
+        .client()
+        .await
+        .query(
+            "select proname::text, prosecdef, array_to_string(proconfig, '; '),
+                    exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)
+             from pg_proc where starts_with(proname, 'price_table_') order by 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(rows.len() >= 6, "{rows:?}");
+    for row in rows {
+        let (name, definer, settings, for_everybody): (&str, bool, &str, bool) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        assert!(definer && !for_everybody, "{name}");
+        assert!(settings.contains("search_path=public, pg_temp"), "{name}: {settings}");
+        for setting in ["maintenance_work_mem=256MB", "lock_timeout=10min", "default_statistics_target=10"] {
+            assert_eq!(settings.contains(setting), name == "price_table_index", "{name}: {settings}");
+        }
+    }
+}
+
 /// A server that refuses every password, and says how often it was asked.
 async fn server_that_refuses() -> (u16, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

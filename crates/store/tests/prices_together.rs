@@ -245,6 +245,28 @@ async fn rows_of_a_batch_of_one_range_are_answered_by_the_index_alone_from_the_f
 }
 
 #[tokio::test]
+async fn a_load_that_takes_long_holds_no_lock_on_prices() {
+    let kit = Kit::new().await;
+    kit.publish(&kit.prices(1), &three(1000)).await;
+    let mut store = kit.db.store().await;
+    let batch = kit.prices(2);
+    kit.ready(&mut store, &batch, 1).await;
+    let (ports, range) = (kit.ports(&store).await, store.range(&batch, 0).await.unwrap().unwrap());
+    let bytes = copy(range.number, 2, &three(2000), &ports);
+    let mut load = begin(store.load_range(&batch, &range).await.unwrap());
+    load.send(bytes.slice(..50)).await.unwrap();
+    let copies = "select exists (select from pg_stat_progress_copy where datname = current_database())";
+    while !kit.one::<bool>(copies).await {}
+    let held = "select count(*) from pg_locks where relation in ('prices'::regclass, 'prices_key'::regclass)
+                and pid in (select pid from pg_stat_progress_copy where datname = current_database())";
+    assert_eq!(kit.one::<i64>(held).await, 0);
+    // So whatever was published before can be taken out of `prices` meanwhile.
+    let first = kit.prices(1).batch_id;
+    kit.db.store().await.withdraw_batch(&kit.tenant, first, "user-1", fixtures::EPOCH).await.unwrap();
+    assert_eq!(kit.db.store().await.sweep().await.unwrap().dropped, 1);
+}
+
+#[tokio::test]
 async fn a_large_table_has_statistics_at_once_and_a_small_one_leaves_them_to_the_server() {
     let kit = Kit::new().await;
     let mut store = kit.db.store().await;

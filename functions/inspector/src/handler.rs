@@ -1,5 +1,6 @@
 use crate::{context::Context, error::Error};
 use dunlin_contracts::prices::{InspectorInput, InspectorOutput};
+use dunlin_ingest::Limits;
 use dunlin_runtime::logging;
 use serde_json::Value;
 use tracing::Instrument;
@@ -13,7 +14,9 @@ pub async fn handle(context: &Context, payload: Value) -> Result<InspectorOutput
 
 async fn run(context: &Context, input: &InspectorInput) -> Result<InspectorOutput, Error> {
     let Context { objects, database, limits } = context;
-    let output = dunlin_ingest::inspect(objects, database, &input.batch, *limits).await?;
+    let at_once_bytes = if input.at_once { limits.at_once_bytes } else { 0 };
+    let limits = Limits { at_once_bytes, ..*limits };
+    let output = dunlin_ingest::inspect(objects, database, &input.batch, limits).await?;
     Ok(output)
 }
 
@@ -21,7 +24,6 @@ async fn run(context: &Context, input: &InspectorInput) -> Result<InspectorOutpu
 mod tests {
     use super::*;
     use dunlin_cloud::memory::MemoryObjects;
-    use dunlin_ingest::Limits;
     use dunlin_runtime::Named;
     use dunlin_testkit::{
         TestDatabase,
@@ -49,7 +51,12 @@ mod tests {
         let database = TestDatabase::new().await;
         let mut context = context(&database);
         context.limits.at_once_bytes = 1000;
-        let event = price_batch(&*context.objects, "inspector/file.json").await;
+        let mut event = price_batch(&*context.objects, "inspector/file.json").await;
+        assert_eq!(event["at_once"], true);
+        event["at_once"] = false.into();
+        let asked_by_an_older_definition = handle(&context, event.clone()).await.unwrap();
+        assert_eq!((asked_by_an_older_definition.ended, asked_by_an_older_definition.ranges.len()), (false, 1));
+        event["at_once"] = true.into();
         let first = handle(&context, event.clone()).await.unwrap();
         assert_eq!((first.ended, first.state.as_str(), first.rows, first.ranges.len()), (true, "published", 1, 0));
         assert_eq!(handle(&context, event).await.unwrap(), first);

@@ -73,7 +73,7 @@ impl Store {
         Ok(row)
     }
 
-    /// Notes what the file is and where its ranges lie, and makes room for its rows; or ends the batch as a duplicate.
+    /// Notes what the file is and where its ranges lie, and makes room for the rows of several; or ends the batch as a duplicate.
     pub async fn inspected(
         &mut self,
         batch: &PriceBatchMessage,

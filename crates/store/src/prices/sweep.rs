@@ -3,7 +3,6 @@
 use super::BatchRow;
 use crate::{Store, StoreError, param::param};
 use dunlin_core::prices::{BatchKind, BatchState};
-use futures::TryFutureExt;
 use std::time::Duration;
 use tokio_postgres::{Row, error::SqlState};
 
@@ -40,22 +39,18 @@ impl Store {
     /// Drops the tables of batches that are not to be read any more. The owner of `prices` detaches them without waiting for readers or
     /// making them wait; the application's role does it in a moment in which nobody reads. Two at once are safe: the second does nothing.
     pub async fn sweep(&mut self) -> Result<Swept, StoreError> {
-        let swept = match self.find_tables().await {
-            Ok(None) => return Ok(Swept::default()),
-            Ok(Some(tables)) => self.sweep_tables(&tables).await,
-            Err(error) => Err(error),
-        };
+        let Some(tables) = self.find_tables().await? else { return Ok(Swept::default()) };
+        let swept = self.sweep_alone(&tables).await;
         self.client.execute_typed("select pg_advisory_unlock($1)", &[param(&SWEEP_LOCK)]).await?;
         swept
     }
 
-    /// None when somebody else sweeps. All on its way together: forgetting places twice does no harm.
+    /// None when somebody else sweeps.
     async fn find_tables(&self) -> Result<Option<Vec<Row>>, StoreError> {
         let lock = [param(&SWEEP_LOCK)];
-        let (mine, (), tables) = futures::try_join!(
-            self.client.query_typed_one("select pg_try_advisory_lock($1)", &lock).err_into(),
-            self.forget_places(),
-            self.client.query_typed(TABLES, &[]).err_into(),
+        let (mine, tables) = futures::try_join!(
+            self.client.query_typed_one("select pg_try_advisory_lock($1)", &lock),
+            self.client.query_typed(TABLES, &[]),
         )?;
         Ok(mine.get::<_, bool>(0).then_some(tables))
     }
@@ -68,7 +63,8 @@ impl Store {
         swept
     }
 
-    async fn sweep_tables(&mut self, tables: &[Row]) -> Result<Swept, StoreError> {
+    async fn sweep_alone(&mut self, tables: &[Row]) -> Result<Swept, StoreError> {
+        self.forget_places().await?;
         let mut swept = Swept::default();
         for row in tables {
             let (number, attached, pending, owner): (i32, bool, bool, bool) =
