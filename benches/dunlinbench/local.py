@@ -40,6 +40,9 @@ _GOOD = (0, 1, 2)
 class _Measured:
     """Rounds on one repository."""
 
+    # One more run of each, watched.
+    memory: float = 0
+    ash_memory: float = 0
     ours: list[Run] = field(default_factory=list)
     again: list[Run] = field(default_factory=list)
     changed: list[Run] = field(default_factory=list)
@@ -58,33 +61,51 @@ def run() -> list[Row]:
         for number in range(_ROUNDS):
             say(f"{repository.name}: round {number + 1} of {_ROUNDS}")
             _round(repository, dunlin, ash.program, measured)
+        say(f"{repository.name}: memory")
+        _memory(repository, dunlin, ash.program, measured)
         rows += _rows(repository.name, measured, ash)
     return rows
 
 
-def _round(repository: Path, dunlin: Path, ash: Path | None, measured: _Measured) -> None:
+def _scratch() -> Path:
     scratch = HOME / "local"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
+    return scratch
+
+
+def _scan(repository: Path, dunlin: Path, scratch: Path, *, watched: bool = False) -> Run:
+    variables = measure.clean_environment(XDG_CACHE_HOME=str(scratch / "cache"), DUNLIN_ENGINES_DIR=str(_INSTALLED))
+    command = [dunlin, "scan", "--local", "--no-progress", "--engines", ",".join(ENGINES), "--fail-on", "none", "--format",
+               "json", "--output", scratch / "report.json", "--name", repository.name, repository]
+    return measure.run(command, env=variables, good=_GOOD, watched=watched)
+
+
+def _memory(repository: Path, dunlin: Path, ash: Path | None, measured: _Measured) -> None:
+    scratch = _scratch()
+    measured.memory = _scan(repository, dunlin, scratch, watched=True).peak_mib
+    if ash is not None:
+        measured.ash_memory = _ash(ash, repository, scratch, watched=True)[0].peak_mib
+    shutil.rmtree(scratch)
+
+
+def _round(repository: Path, dunlin: Path, ash: Path | None, measured: _Measured) -> None:
+    scratch = _scratch()
     if ash is not None:
         done, measured.ash_found = _ash(ash, repository, scratch)
         measured.ash.append(done)
-    report = scratch / "report.json"
-    variables = measure.clean_environment(XDG_CACHE_HOME=str(scratch / "cache"), DUNLIN_ENGINES_DIR=str(_INSTALLED))
-    command = [dunlin, "scan", "--local", "--no-progress", "--engines", ",".join(ENGINES), "--fail-on", "none", "--format",
-               "json", "--output", report, "--name", repository.name]
-    measured.ours.append(measure.run([*command, repository], env=variables, good=_GOOD))
-    head = json.loads(report.read_text())
+    measured.ours.append(_scan(repository, dunlin, scratch))
+    head = json.loads((scratch / "report.json").read_text())
     if lost := [e["engine"] for e in head["scan"]["engines"] if e["outcome"] not in ("assessed", "partly_assessed")]:
         raise Problem(f"{repository.name}: {', '.join(lost)} did not finish under dunlin: {measured.ours[-1].output[-1000:]}")
     measured.found = Counter(finding["engine"] for finding in head["findings"])
-    measured.again.append(measure.run([*command, repository], env=variables, good=_GOOD))
+    measured.again.append(_scan(repository, dunlin, scratch))
     _expect_known(measured.again[-1], repository, 0)
     readme = repository / "README.md"
     before = readme.read_bytes()
     try:
         readme.write_bytes(before + b"\nA line more.\n")
-        measured.changed.append(measure.run([*command, repository], env=variables, good=_GOOD))
+        measured.changed.append(_scan(repository, dunlin, scratch))
         # Of these engines, only gitleaks reads text that is no code.
         _expect_known(measured.changed[-1], repository, 1)
     finally:
@@ -112,10 +133,10 @@ def _alone(engine: str, repository: Path, scratch: Path) -> Run:
     variables = measure.clean_environment(**manifest["run"].get("env", {}))
     variables["PATH"] = f"{place / 'bin'}:{variables['PATH']}"
     good = manifest["exit"]["done"] + manifest["exit"].get("findings", [])
-    return measure.run(words, cwd=repository, env=variables, good=good)
+    return measure.run(words, cwd=repository, env=variables, good=good, watched=False)
 
 
-def _ash(program: Path, repository: Path, scratch: Path) -> tuple[Run, Counter[str]]:
+def _ash(program: Path, repository: Path, scratch: Path, *, watched: bool = False) -> tuple[Run, Counter[str]]:
     """ASH, local and offline, its own scanners left out, with the engines as a plugin."""
     out = scratch / "ash"
     variables = measure.clean_environment(
@@ -125,7 +146,7 @@ def _ash(program: Path, repository: Path, scratch: Path) -> tuple[Run, Counter[s
     done = measure.run(
         [program, "scan", "--mode", "local", "--offline", "--source-dir", repository, "--output-dir", out, "--no-progress",
          "--no-color", "--no-fail-on-findings", "--ash-plugin-modules", "ash_plugins.dunlin_engines", *scanners],
-        env=variables)
+        env=variables, watched=watched)
     sarif = json.loads((out / "reports" / "ash.sarif").read_text())
     return done, Counter(_scanner_of(result) for part in sarif["runs"] for result in part.get("results") or [])
 
@@ -137,7 +158,6 @@ def _scanner_of(result: Mapping[str, Any]) -> str:
 
 def _rows(name: str, measured: _Measured, ash: peers.Peer) -> list[Row]:
     ours = statistics.median(done.seconds for done in measured.ours)
-    memory = statistics.median(done.peak_mib for done in measured.ours)
     again = statistics.median(done.seconds for done in measured.again)
     changed = statistics.median(done.seconds for done in measured.changed)
     times = {engine: statistics.median(run.seconds for run in runs) for engine, runs in measured.alone.items()}
@@ -151,9 +171,8 @@ def _rows(name: str, measured: _Measured, ash: peers.Peer) -> list[Row]:
         rows.append(skipped(PART, what, ash.how))
     else:
         theirs = statistics.median(done.seconds for done in measured.ash)
-        their_memory = statistics.median(done.peak_mib for done in measured.ash)
-        rows.append(at_least(PART, what, theirs / ours, 3, f"{ours:.2f} s, {memory:.0f} MiB against {theirs:.2f} s, "
-                             f"{their_memory:.0f} MiB", ours=[r.seconds for r in measured.ours],
+        rows.append(at_least(PART, what, theirs / ours, 3, f"{ours:.2f} s, {measured.memory:.0f} MiB against {theirs:.2f} s, "
+                             f"{measured.ash_memory:.0f} MiB", ours=[r.seconds for r in measured.ours],
                              ash=[r.seconds for r in measured.ash]))
         fewer = [engine for engine, count in measured.ash_found.items() if measured.found[engine] < count]
         rows.append(Row(PART, f"{name}: findings", f"{found}; ASH: {_words(measured.ash_found)}", "not fewer of any engine",

@@ -14,7 +14,7 @@ pub enum CommandError {
     NotUtf8 { path: PathBuf },
 }
 
-/// Where things are in one run. All absolute.
+/// Where things are in one run, all absolute, and what the engine may use.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandPaths<'a> {
     /// The source directory, also the working directory of the engine.
@@ -25,6 +25,8 @@ pub struct CommandPaths<'a> {
     pub engine: &'a Path,
     /// A writable folder of this run; also `HOME`.
     pub tmp: &'a Path,
+    /// For the engine with all its processes.
+    pub memory_bytes: u64,
 }
 
 impl EngineManifest {
@@ -55,7 +57,11 @@ impl EngineManifest {
 
     /// Variables to add to the clean environment.
     pub fn environment(&self, paths: &CommandPaths<'_>) -> Result<Vec<(String, String)>, CommandError> {
-        self.run.env.iter().map(|(name, value)| Ok((name.clone(), expand(value, paths)?))).collect()
+        // A quarter is left for what a runtime does not count as its heap.
+        let heap = (paths.memory_bytes / 4 * 3) >> 20;
+        let value = |template: &str| Ok(expand(template, paths)?.replace("{heap_mib}", &heap.to_string()));
+        let variables = self.run.env.iter().chain(&self.run.tuning);
+        variables.map(|(name, template)| Ok((name.clone(), value(template)?))).collect()
     }
 }
 
@@ -82,6 +88,7 @@ mod tests {
             out: Path::new("/out/report"),
             engine: Path::new("/engines/x"),
             tmp: Path::new("/tmp/x"),
+            memory_bytes: 2 << 30,
         }
     }
 
@@ -94,6 +101,18 @@ mod tests {
             assert_eq!(engine.names_files(), line.contains(&"./-rf".to_owned()), "{}: {line:?}", engine.name);
             assert!(!line.contains(&"-rf".to_owned()));
         }
+    }
+
+    #[test]
+    fn variables_have_no_placeholders_and_know_the_memory() {
+        for engine in catalog() {
+            for (name, value) in engine.environment(&paths()).unwrap() {
+                assert!(!value.contains('{'), "{}: {name}={value}", engine.name);
+            }
+        }
+        let trivy = catalog().iter().find(|engine| engine.name == "trivy").unwrap();
+        let variables = trivy.environment(&paths()).unwrap();
+        assert!(variables.contains(&("GOMEMLIMIT".to_owned(), "1536MiB".to_owned())), "{variables:?}");
     }
 
     #[test]

@@ -40,7 +40,13 @@ pub fn prepare(
     let engine_dir =
         machine.engines_dir.join(&manifest.name).canonicalize().map_err(|_| missing("it is not installed here"))?;
     let out = scratch.out.join(report::NAME);
-    let places = CommandPaths { root: &scratch.source, out: &out, engine: &engine_dir, tmp: &scratch.work };
+    let places = CommandPaths {
+        root: &scratch.source,
+        out: &out,
+        engine: &engine_dir,
+        tmp: &scratch.work,
+        memory_bytes: machine.memory_bytes,
+    };
     let command = manifest.command_line(&places, files).map_err(|error| Error::Engine(error.to_string()))?;
     let program = command.first().map(Path::new).filter(|program| program.is_file());
     let program = program.ok_or_else(|| missing("its program is not there"))?;
@@ -48,10 +54,11 @@ pub fn prepare(
     let executable = paths::executable(&engine_dir, program);
     let mut needed = executable.clone();
     needed.push(machine.scratch_dir.clone());
+    needed.extend(machine.source_dir.clone());
     let identity = paths::identity(&needed);
     scratch.hand_over(identity)?;
     let output = OutputFolder::open(&scratch.out)?;
-    let watched = Watched::begin(&scratch.source, &scratch.own.join("probe"))?;
+    let watched = Watched::begin(&scratch.source, &scratch.probe)?;
 
     let mut environment = clean_environment(&engine_dir, scratch);
     environment.extend(manifest.environment(&places).map_err(|error| Error::Engine(error.to_string()))?);
@@ -164,7 +171,7 @@ fn signal_words(signal: i32) -> String {
 
 /// What the engine said last may quote the source, so it is masked; and it says where it ran, which nobody needs to know.
 pub fn with_words(what: &str, scratch: &Scratch, ran: &Ran) -> String {
-    let said = ran.last_words.replace(&*scratch.root().to_string_lossy(), "");
+    let said = scratch.hide(&ran.last_words);
     let said: String = mask(&said).chars().filter(|c| !c.is_control() || *c == '\n').collect();
     if said.is_empty() { what.to_owned() } else { format!("{what}; it said: {}", said.replace('\n', " | ")) }
 }

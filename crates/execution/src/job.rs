@@ -29,6 +29,8 @@ pub struct Machine {
     pub engines_dir: PathBuf,
     /// Scratch folders are made below it.
     pub scratch_dir: PathBuf,
+    /// Where copies of the source are made, when that is elsewhere.
+    pub source_dir: Option<PathBuf>,
     /// Started as `<program> sandbox <policy> -- <engine>`, it becomes the engine.
     pub sandbox_program: PathBuf,
     /// For the engine with all its processes.
@@ -172,8 +174,8 @@ impl Reading {
         let context = ReadContext { root: &self.scratch.source, selected: &selected };
         let mut report = dunlin_engines::read_report(self.manifest, open()?, &context).map_err(Error::Report)?;
         report.heed_log(self.manifest, &String::from_utf8_lossy(&std::fs::read(&self.stderr)?));
-        let place = self.scratch.root().to_string_lossy();
-        let kept = report::keep(open()?, &kept_file(&self.scratch), &place, self.manifest.finds_secrets())?;
+        let nameless = |text: &str| self.scratch.hide(text);
+        let kept = report::keep(open()?, &kept_file(&self.scratch), nameless, self.manifest.finds_secrets())?;
         Ok((report, kept))
     }
 }

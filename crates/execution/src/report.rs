@@ -55,19 +55,24 @@ pub struct Kept {
     pub bytes: u64,
 }
 
-/// Copies a JSON report into `into`, compressed, with every string masked. `place` is where the run was: a folder that nobody
-/// will see again, cut from every path. With `hide_source`, no snippet of the source is kept either.
-pub fn keep(report: impl Read, into: &Path, place: &str, hide_source: bool) -> io::Result<Kept> {
+/// Copies a JSON report into `into`, compressed, with every string masked. `nameless` cuts from a string where the run was. With
+/// `hide_source`, no snippet of the source is kept either.
+pub fn keep(report: impl Read, into: &Path, nameless: impl Fn(&str) -> String, hide_source: bool) -> io::Result<Kept> {
     let file = File::create_new(into)?;
     let mut out = Hashed { inner: zstd::Encoder::new(file, 3)?, hash: Sha256::new(), bytes: 0 };
-    redact(BufReader::with_capacity(64 << 10, report), &mut out, place, hide_source)?;
+    redact(BufReader::with_capacity(64 << 10, report), &mut out, nameless, hide_source)?;
     let kept = Kept { sha256: hex::encode(out.hash.finalize()), bytes: out.bytes };
     out.inner.finish()?;
     Ok(kept)
 }
 
 /// String by string, so that a report of any length needs little memory. The report has been read before: it is JSON.
-fn redact(mut report: impl BufRead, out: &mut impl Write, place: &str, hide_source: bool) -> io::Result<()> {
+fn redact(
+    mut report: impl BufRead,
+    out: &mut impl Write,
+    nameless: impl Fn(&str) -> String,
+    hide_source: bool,
+) -> io::Result<()> {
     // How deep inside the value of `"snippet":` this is.
     let mut snippet: Option<u32> = None;
     let mut literal = Vec::new();
@@ -95,7 +100,7 @@ fn redact(mut report: impl BufRead, out: &mut impl Write, place: &str, hide_sour
         let text = if snippet.is_some() && hide_source && text != "snippet" && text != "text" {
             "****".to_owned()
         } else {
-            mask(&text.replace(place, ""))
+            mask(&nameless(&text))
         };
         serde_json::to_writer(&mut *out, &text)?;
     }
@@ -150,10 +155,14 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
+    fn nameless(text: &str) -> String {
+        text.replace("/tmp/job-1", "")
+    }
+
     fn redacted(report: &str, hide_source: bool) -> String {
         let mut out = Vec::new();
         // A tiny buffer: strings and escapes fall across its end.
-        redact(BufReader::with_capacity(7, report.as_bytes()), &mut out, "/tmp/job-1", hide_source).unwrap();
+        redact(BufReader::with_capacity(7, report.as_bytes()), &mut out, nameless, hide_source).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -192,7 +201,7 @@ mod tests {
     fn a_string_that_is_none_is_hidden() {
         let report = b"{\"a\": \"caf\xe9\", \"b\": \"\\ud800\", \"c\": \"\\x\", \"d\": \"d\"}";
         let mut out = Vec::new();
-        redact(BufReader::new(report.as_slice()), &mut out, "/tmp/job-1", false).unwrap();
+        redact(BufReader::new(report.as_slice()), &mut out, nameless, false).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), r#"{"a": "****", "b": "****", "c": "****", "d": "d"}"#);
     }
 

@@ -149,6 +149,7 @@ mod tests {
             engines_dir: "/".into(),
             source: "/".into(),
             scratch_dir: "/".into(),
+            source_dir: None,
             result: "/".into(),
             report: "/".into(),
         };

@@ -342,6 +342,7 @@ fn todos(request: &Request, parts: &Parts, history: &History, scratch: &Scratch)
                 engines_dir: request.engines_dir.clone(),
                 source: if number >= BASE_JOBS { scratch.source_before.clone() } else { scratch.source.clone() },
                 scratch_dir: scratch.jobs.clone(),
+                source_dir: scratch.copies.clone(),
                 result,
                 report,
             },

@@ -2,57 +2,71 @@
 
 use crate::{
     error::Error,
+    machine::Room,
     scan::{BASE_JOBS, Parts, Request},
     tree::CopyError,
 };
 use dunlin_core::selection::{BadPattern, Selector};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statfs, statvfs};
 use std::{
     env,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 const PREFIX: &str = "dunlin-scan-";
 const LOCK: &str = "lock";
+/// Where the system has a folder in memory, which every user may write to.
+const MEMORY: &str = "/dev/shm";
+/// Of the memory that is available, and of the room that the folder has: this part may go to copies of the source.
+const SHARE: u64 = 8;
+/// statfs(2).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+/// What a file takes in memory at least, its entry included.
+const PAGE: u64 = 5 << 10;
 
 /// The scan's own folder: copies of the source, and what jobs leave. It vanishes with this.
+///
+/// The copies are many small files that live for seconds. Where memory is plentiful, they are made there; what engines write
+/// never is.
 pub struct Scratch {
     pub folder: PathBuf,
     pub source: PathBuf,
     pub source_before: PathBuf,
     /// Where jobs make their own folders.
     pub jobs: PathBuf,
+    /// Where they make their copies of the source, when that is elsewhere.
+    pub copies: Option<PathBuf>,
     /// Numbers of the jobs that run.
     pub missing: Vec<u32>,
-    /// Locked as long as the scan lives.
-    _lock: File,
+    /// Removed at the end, the one with everything else last. Locked as long as the scan lives.
+    locked: Vec<Locked>,
 }
 
 impl Scratch {
     /// Copies what the jobs with the numbers `missing` read. The inner error is the path of a file that is not what it was.
     pub fn make(request: &Request, parts: &Parts, missing: &[u32]) -> Result<Result<Self, String>, Error> {
-        let open = |mode| fs::Permissions::from_mode(mode);
-        let (folder, lock) = locked_folder().map_err(Error::Scratch)?;
+        let of_jobs = parts.jobs().filter(|(number, _)| missing.contains(number));
+        // Each job's copy, and all of it once more.
+        let bytes: u64 = of_jobs.map(|(_, job)| (job.bytes + job.files * PAGE) * 2).sum();
+        let disk = Locked::make(&env::temp_dir()).map_err(Error::Scratch)?;
+        let folder = disk.folder.clone();
+        // No right to write there, no room after all: the disk has both.
+        let memory = memory_folder(bytes).and_then(|below| Locked::make(below).ok());
+        let copies = memory.as_ref().map(|memory| memory.folder.clone());
+        let below = copies.as_ref().unwrap_or(&folder);
         let scratch = Self {
-            source: folder.join("source"),
-            source_before: folder.join("before"),
+            source: below.join("source"),
+            source_before: below.join("before"),
             jobs: folder.join("jobs"),
+            copies: copies.as_ref().map(|copies| copies.join("jobs")),
             missing: missing.to_vec(),
             folder,
-            _lock: lock,
+            locked: memory.into_iter().chain([disk]).collect(),
         };
-        for inner in [&scratch.source, &scratch.source_before, &scratch.jobs] {
-            fs::create_dir(inner).map_err(Error::Scratch)?;
-        }
-        // Where root scans, engines are another user: they pass through to their own folder, whose name they know, and see
-        // nothing of the rest.
-        fs::set_permissions(&scratch.source, open(0o700)).map_err(Error::Scratch)?;
-        fs::set_permissions(&scratch.source_before, open(0o700)).map_err(Error::Scratch)?;
-        fs::set_permissions(&scratch.jobs, open(0o755)).map_err(Error::Scratch)?;
-        fs::set_permissions(&scratch.folder, open(0o711)).map_err(Error::Scratch)?;
+        scratch.folders().map_err(Error::Scratch)?;
 
         let selectors = |base: bool| -> Result<Vec<Selector>, BadPattern> {
             let jobs = parts.jobs().filter(|(number, _)| missing.contains(number) && (*number >= BASE_JOBS) == base);
@@ -75,34 +89,69 @@ impl Scratch {
         Ok(Ok(scratch))
     }
 
+    /// Where root scans, engines are another user: they pass through to their own folder, whose name they know, and see
+    /// nothing of the rest.
+    fn folders(&self) -> io::Result<()> {
+        let private = [&self.source, &self.source_before].map(|folder| (folder, 0o700));
+        let passed = [Some(&self.jobs), self.copies.as_ref()].into_iter().flatten().map(|folder| (folder, 0o755));
+        for (folder, mode) in private.into_iter().chain(passed) {
+            fs::create_dir(folder)?;
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
+        }
+        self.locked.iter().try_for_each(|locked| fs::set_permissions(&locked.folder, fs::Permissions::from_mode(0o711)))
+    }
+
     pub fn files_of(&self, number: u32) -> (PathBuf, PathBuf) {
         (self.folder.join(format!("result-{number}")), self.folder.join(format!("report-{number}")))
     }
 }
 
-impl Drop for Scratch {
+/// A folder for the scan alone, which vanishes with this.
+struct Locked {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Locked {
+    /// The folder gets its name when it is locked: nobody takes it for abandoned before.
+    fn make(below: &Path) -> io::Result<Self> {
+        let new = tempfile::Builder::new().prefix("dunlin-new-").tempdir_in(below)?;
+        let lock = File::create_new(new.path().join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let new = new.keep().canonicalize()?;
+        let name = new.file_name().unwrap_or_default().to_string_lossy().replace("dunlin-new-", PREFIX);
+        let folder = new.with_file_name(name);
+        fs::rename(new, &folder)?;
+        Ok(Self { folder, _lock: lock })
+    }
+}
+
+impl Drop for Locked {
     fn drop(&mut self) {
         // What cannot be removed is removed by a later scan.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A folder for the scan alone. It gets its name when it is locked: nobody takes it for abandoned before.
-fn locked_folder() -> io::Result<(PathBuf, File)> {
-    let new = tempfile::Builder::new().prefix("dunlin-new-").tempdir()?;
-    let lock = File::create_new(new.path().join(LOCK))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-    let new = new.keep().canonicalize()?;
-    let name = new.file_name().unwrap_or_default().to_string_lossy().replace("dunlin-new-", PREFIX);
-    let folder = new.with_file_name(name);
-    fs::rename(new, &folder)?;
-    Ok((folder, lock))
+/// The folder in memory, when it has room enough for `bytes` and nobody said where temporary files go.
+fn memory_folder(bytes: u64) -> Option<&'static Path> {
+    if env::var_os("TMPDIR").is_some_and(|named| !named.is_empty()) {
+        return None;
+    }
+    let folder = Path::new(MEMORY);
+    // Of a folder that is on a disk, nothing is gained.
+    let in_memory = statfs(folder).is_ok_and(|about| about.f_type as u64 == TMPFS_MAGIC);
+    let room = statvfs(folder).map(|about| about.f_bavail.saturating_mul(about.f_frsize)).ok()?;
+    let available = Room::of_this_machine().memory_bytes;
+    (in_memory && bytes <= room.min(available) / SHARE).then_some(folder)
 }
 
 /// Removes what scans left behind that were killed: their locks are gone with them.
 pub fn clear_abandoned() {
     let user = rustix::process::geteuid().as_raw();
-    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
+    for entry in
+        [env::temp_dir(), MEMORY.into()].iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten()
+    {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
             && entry.metadata().is_ok_and(|about| about.is_dir() && about.uid() == user);
         if !ours {

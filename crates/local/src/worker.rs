@@ -37,6 +37,8 @@ pub struct Order {
     pub source: PathBuf,
     /// Where scratch folders are made.
     pub scratch_dir: PathBuf,
+    /// Where the job's copy of the source is made, when that is elsewhere.
+    pub source_dir: Option<PathBuf>,
     /// Where the result file goes, and the raw report.
     pub result: PathBuf,
     pub report: PathBuf,
@@ -116,6 +118,7 @@ async fn perform(order: &Order, facts: &mut Facts) -> Result<(), Error> {
     let machine = Machine {
         engines_dir: order.engines_dir.clone(),
         scratch_dir: order.scratch_dir.clone(),
+        source_dir: order.source_dir.clone(),
         sandbox_program: THIS_PROGRAM.into(),
         memory_bytes: order.memory_bytes,
         disk: OPEN_DISK,
@@ -123,7 +126,7 @@ async fn perform(order: &Order, facts: &mut Facts) -> Result<(), Error> {
         landlock_required: true,
     };
     let selector = order.selection.compile().map_err(io::Error::other)?;
-    let scratch = Arc::new(Scratch::create(&machine.scratch_dir)?);
+    let scratch = Arc::new(Scratch::create_apart(&machine.scratch_dir, machine.source_dir.as_deref())?);
     let copied = copy::selected(&order.source, &scratch.source, |path| selector.selects(path))?;
     if copied != order.files {
         return Err(io::Error::other(format!("{copied} files are there, planned were {}", order.files)).into());

@@ -36,6 +36,7 @@ impl Context {
             machine: Machine {
                 engines_dir,
                 scratch_dir: std::env::temp_dir(),
+                source_dir: None,
                 sandbox_program: THIS_PROGRAM.into(),
                 memory_bytes: for_the_engine(mib?) << 20,
                 disk: OPEN_DISK,

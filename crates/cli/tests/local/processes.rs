@@ -14,7 +14,7 @@ use std::{
         fs::chown,
         process::{CommandExt, ExitStatusExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command},
     thread,
     time::{Duration, Instant},
@@ -244,4 +244,32 @@ fn a_folder_that_is_edited_meanwhile_is_scanned_as_it_was_at_one_moment() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(run.out.contains("app/main.py:5"), "{run:?}");
     assert!(world.scan(&["--engines", "ruff"]).out.contains("no findings"));
+}
+
+/// Says where it is and where it may write, in a way that is not taken for a path, and fails.
+const LOST: &str = "#!/bin/sh\necho \"(source$(pwd | tr / ' ')) (home$(echo $HOME | tr / ' '))\" >&2\nexit 9\n";
+
+#[test]
+fn small_copies_are_made_in_memory_and_what_engines_write_is_not() {
+    let said = |out: &str, word: &str| -> PathBuf {
+        let rest = out.split_once(word).unwrap_or_else(|| panic!("no {word} in {out}")).1;
+        rest.split_once(')').unwrap().0.replace(' ', "/").into()
+    };
+    let in_memory = |path: &Path| path.starts_with("/dev/shm");
+    let world = World::new();
+    world.engine("ruff", LOST);
+    let mut command = world.command(&["--engines", "ruff"]);
+    let named = finished(command.spawn().unwrap());
+    assert!(said(&named.out, "(source").starts_with(world.path("tmp")), "{named:?}");
+    let unnamed = finished(command.env_remove("TMPDIR").spawn().unwrap());
+    let (source, home) = (said(&unnamed.out, "(source"), said(&unnamed.out, "(home"));
+    assert!(!in_memory(&home), "{unnamed:?}");
+    // A few files of a few bytes: there is room for them wherever there is such a folder.
+    assert!(in_memory(&source) || !Path::new("/dev/shm").is_dir(), "{unnamed:?}");
+    for place in [source, home] {
+        let scan = place
+            .ancestors()
+            .find(|above| above.to_string_lossy().rsplit('/').next().unwrap().starts_with("dunlin-scan-"));
+        assert!(!scan.unwrap().exists(), "{}", place.display());
+    }
 }

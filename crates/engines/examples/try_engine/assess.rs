@@ -14,6 +14,8 @@ use std::{
 const ROOT: &str = "{ROOT}";
 /// Recorded sources break their made-up secrets with this, so that no scanner takes them for a leak.
 const BREAK: &[u8] = b"%%";
+/// What engines are told that they may use. Nothing holds them to it here.
+const MEMORY: u64 = 2 << 30;
 
 pub struct Assessed {
     pub files: usize,
@@ -41,7 +43,7 @@ pub fn assess(engine: &EngineManifest, engines: &Path, folders: &[&Path]) -> Res
     files.sort();
 
     let installed: PathBuf = engines.canonicalize()?.join(&engine.name);
-    let paths = CommandPaths { root: &root, out: &out, engine: &installed, tmp: &tmp };
+    let paths = CommandPaths { root: &root, out: &out, engine: &installed, tmp: &tmp, memory_bytes: MEMORY };
     let line = engine.command_line(&paths, &files)?;
     let started = Instant::now();
     let done = Command::new(&line[0])

@@ -118,9 +118,12 @@ fn others_reach(path: &Path) -> bool {
 
 /// The folders of one run. They vanish with it.
 pub struct Scratch {
-    root: PathBuf,
+    /// The folder of everything, and the one of the source where that is apart.
+    roots: Vec<PathBuf>,
     /// The source: the engine reads it.
     pub source: PathBuf,
+    /// Beside the source, on the same file system; not there yet.
+    pub probe: PathBuf,
     /// The engine writes here; also its `HOME` and `TMPDIR`.
     pub work: PathBuf,
     /// The engine writes its report here.
@@ -131,14 +134,24 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn create(below: &Path) -> io::Result<Self> {
+        Self::create_apart(below, None)
+    }
+
+    /// With the source, which the engine only reads, below another folder.
+    pub fn create_apart(below: &Path, source_below: Option<&Path>) -> io::Result<Self> {
         let private = Permissions::from_mode(0o700);
-        let root = tempfile::Builder::new().prefix("dunlin-job-").permissions(private).tempdir_in(below)?.keep();
+        let make =
+            |below| tempfile::Builder::new().prefix("dunlin-job-").permissions(private.clone()).tempdir_in(below);
+        let root = make(below)?;
+        let apart = source_below.map(make).transpose()?;
+        let root_of_source = apart.as_ref().unwrap_or(&root).path();
         let scratch = Self {
-            source: root.join("source"),
-            work: root.join("work"),
-            out: root.join("out"),
-            own: root.join("own"),
-            root,
+            source: root_of_source.join("source"),
+            probe: root_of_source.join("probe"),
+            work: root.path().join("work"),
+            out: root.path().join("out"),
+            own: root.path().join("own"),
+            roots: [Some(root), apart].into_iter().flatten().map(tempfile::TempDir::keep).collect(),
         };
         for folder in [&scratch.source, &scratch.work, &scratch.out, &scratch.own] {
             DirBuilder::new().mode(0o700).create(folder)?;
@@ -146,16 +159,19 @@ impl Scratch {
         Ok(scratch)
     }
 
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The text without the names of these folders, which nobody will see again.
+    pub fn hide(&self, text: &str) -> String {
+        self.roots.iter().fold(text.to_owned(), |text, root| text.replace(&*root.to_string_lossy(), ""))
     }
 
     /// Hands the engine its folders: by a group that it alone is in. Nobody else on the machine sees the source.
     pub fn hand_over(&self, identity: Identity) -> io::Result<()> {
         let Identity::Become { id } = identity else { return Ok(()) };
         let (user, group) = (Some(Uid::from_raw(id)), Some(Gid::from_raw(id)));
-        chown(&self.root, None, group)?;
-        fs::set_permissions(&self.root, Permissions::from_mode(0o710))?;
+        for root in &self.roots {
+            chown(root, None, group)?;
+            fs::set_permissions(root, Permissions::from_mode(0o710))?;
+        }
         chown(&self.source, None, group)?;
         fs::set_permissions(&self.source, Permissions::from_mode(0o750))?;
         chown(&self.work, user, group)?;
@@ -165,23 +181,27 @@ impl Scratch {
 
     /// Removes all of it; what is gone already is fine.
     pub fn remove(&self) {
-        let removed = fs::remove_dir_all(&self.root).or_else(|_| {
-            // The engine may have taken away its own rights on a folder, which stops a runner that is not root.
-            open_up(&self.root);
-            fs::remove_dir_all(&self.root)
-        });
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::error!(path = %self.root.display(), %error, "scratch folder could not be removed");
-            }
-            _ => {}
-        }
+        self.roots.iter().for_each(|root| remove(root));
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+fn remove(root: &Path) {
+    let removed = fs::remove_dir_all(root).or_else(|_| {
+        // The engine may have taken away its own rights on a folder, which stops a runner that is not root.
+        open_up(root);
+        fs::remove_dir_all(root)
+    });
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::error!(path = %root.display(), %error, "scratch folder could not be removed");
+        }
+        _ => {}
     }
 }
 
@@ -239,5 +259,17 @@ mod tests {
         fs::set_permissions(&deep, Permissions::from_mode(0o000)).unwrap();
         drop(scratch);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_source_apart_is_hidden_and_vanishes_too() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let scratch = Scratch::create_apart(dir.path(), Some(other.path())).unwrap();
+        assert!(scratch.source.starts_with(other.path()) && scratch.probe.starts_with(other.path()));
+        assert!([&scratch.work, &scratch.out, &scratch.own].iter().all(|folder| folder.starts_with(dir.path())));
+        let words = format!("{}/a.py, {}/report", scratch.source.display(), scratch.out.display());
+        assert_eq!(scratch.hide(&words), "/source/a.py, /out/report");
+        drop(scratch);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().chain(fs::read_dir(other.path()).unwrap()).count(), 0);
     }
 }

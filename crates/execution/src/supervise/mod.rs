@@ -235,8 +235,9 @@ impl<'a> Watch<'a> {
     }
 
     fn look(&mut self, child: Option<u32>, output_too_long: bool) -> Option<End> {
-        tree::reap_orphans(child.map(u32::cast_signed));
-        let processes = tree::alive();
+        let mut processes = tree::descendants();
+        tree::reap(&processes, child.map(u32::cast_signed));
+        processes.retain(|process| !process.zombie);
         if processes.len() > self.limits.processes {
             return Some(End::Exceeded(format!("it started more than {} processes", self.limits.processes)));
         }

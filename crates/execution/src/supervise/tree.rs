@@ -114,8 +114,13 @@ fn send(signal: Signal, processes: &[Process]) {
 
 /// Collects the dead that became children of the runner, so that they do not fill the table of processes.
 pub fn reap_orphans(keep: Option<i32>) {
+    reap(&descendants(), keep);
+}
+
+/// [`reap_orphans`] among `descendants`.
+pub fn reap(descendants: &[Process], keep: Option<i32>) {
     let runner = std::process::id().cast_signed();
-    for process in descendants() {
+    for process in descendants {
         if process.parent == runner
             && process.zombie
             && Some(process.pid) != keep

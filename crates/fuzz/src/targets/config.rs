@@ -39,6 +39,7 @@ pub fn run_engine(input: &[u8]) {
         out: Path::new("/out/report"),
         engine: Path::new("/engines/x"),
         tmp: Path::new("/tmp/x"),
+        memory_bytes: 2 << 30,
     };
     if let Ok(line) = manifest.command_line(&paths, &["-rf".to_owned()]) {
         let of_file = |argument: &&String| *argument == "-rf";

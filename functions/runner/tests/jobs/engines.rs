@@ -51,7 +51,7 @@ fn by_hand(engine: &EngineManifest, files: &[(&str, String)]) -> usize {
         selected.push((*path).to_owned());
     }
     let folder = support::engines_dir().join(&engine.name);
-    let places = CommandPaths { root: &source, out: &out, engine: &folder, tmp: &tmp };
+    let places = CommandPaths { root: &source, out: &out, engine: &folder, tmp: &tmp, memory_bytes: 2 << 30 };
     let line = engine.command_line(&places, &selected).unwrap();
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]).envs(engine.environment(&places).unwrap()).current_dir(&source);

@@ -1,0 +1,4 @@
+// Types in a file that is called JavaScript.
+export function run(given: string): unknown {
+  return eval(given);
+}
