@@ -81,11 +81,14 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[
             sampler.start()
         # `wait(timeout)` would look now and then, up to 50 ms late.
         late = threading.Timer(timeout, processes.kill_tree, [process.pid])
+        late.daemon = True
         late.start()
-        process.wait()
-        took = time.monotonic() - began
-        peak = sampler.stop() if watched else 0
-        late.cancel()
+        try:
+            process.wait()
+        finally:
+            took = time.monotonic() - began
+            peak = sampler.stop() if watched else 0
+            late.cancel()
         if took >= timeout:
             raise Problem(f"{words[0]} did not end within {timeout:.0f} s")
         log.seek(0)

@@ -163,3 +163,13 @@ pub fn clear_abandoned() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_room_for_goes_to_the_disk() {
+        assert_eq!(memory_folder(u64::MAX), None);
+    }
+}
