@@ -31,7 +31,8 @@ pub fn run(input: &[u8]) {
     let told = text.replace('@', &secret());
     let masked = mask(&told);
     let literals = mask_literals(&told);
-    if whole && !text.contains("@@") {
+    // A search that has learned the secret writes it itself, also into longer words.
+    if whole && !text.contains("@@") && !text.contains(&secret()) {
         for shown in [&masked, &literals] {
             assert!(!shown.contains(&secret()), "{shown:?}");
         }
