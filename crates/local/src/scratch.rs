@@ -10,6 +10,7 @@ use dunlin_core::selection::{BadPattern, Selector};
 use rustix::fs::{FlockOperation, flock, statfs, statvfs};
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -54,7 +55,7 @@ impl Scratch {
         let disk = Locked::make(&env::temp_dir()).map_err(Error::Scratch)?;
         let folder = disk.folder.clone();
         // No right to write there, no room after all: the disk has both.
-        let memory = memory_folder(bytes).and_then(|below| Locked::make(below).ok());
+        let memory = memory_folder(bytes, env::var_os("TMPDIR")).and_then(|below| Locked::make(below).ok());
         let copies = memory.as_ref().map(|memory| memory.folder.clone());
         let below = copies.as_ref().unwrap_or(&folder);
         let scratch = Self {
@@ -133,9 +134,9 @@ impl Drop for Locked {
     }
 }
 
-/// The folder in memory, when it has room enough for `bytes` and nobody said where temporary files go.
-fn memory_folder(bytes: u64) -> Option<&'static Path> {
-    if env::var_os("TMPDIR").is_some_and(|named| !named.is_empty()) {
+/// The folder in memory, when it has room enough for `bytes` and nobody `named` a place for temporary files.
+fn memory_folder(bytes: u64, named: Option<OsString>) -> Option<&'static Path> {
+    if named.is_some_and(|named| !named.is_empty()) {
         return None;
     }
     let folder = Path::new(MEMORY);
@@ -169,7 +170,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_there_is_room_for_goes_to_the_disk() {
-        assert_eq!(memory_folder(u64::MAX), None);
+    fn what_has_no_room_or_another_place_is_not_in_memory() {
+        assert_eq!(memory_folder(u64::MAX, None), None);
+        // No bytes fit everywhere: only the name decides.
+        assert_eq!(memory_folder(0, Some("/var/tmp".into())), None);
+        assert_eq!(memory_folder(0, Some("".into())), memory_folder(0, None));
     }
 }
