@@ -79,6 +79,7 @@ pub struct ResultManifest {
     pub findings: u64,
     pub exit_code: i32,
     pub duration_ms: u64,
+    /// Of all the engine's processes together, the most that was seen.
     pub peak_memory_bytes: u64,
     /// Of the raw report before compression, hexadecimal.
     pub report_sha256: String,

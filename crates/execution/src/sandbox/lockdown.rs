@@ -4,6 +4,7 @@ use super::{
     policy::{Identity, Layers, Policy, ProcessLimits, Status},
     restrict, syscalls,
 };
+use crate::supervise::meter;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::{
     process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit, setsid},
@@ -42,10 +43,12 @@ pub fn become_engine(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
     let Ok(mut status) = File::options().append(true).open(&policy.status_file) else {
         return ExitCode::from(64);
     };
+    // The lockdown closes /proc.
+    let memory_bytes = meter::high_water("self").unwrap_or(0);
     let said = match lock_down(&policy) {
         Err(refusal) => Status::Refused(refusal),
         Ok(layers) => {
-            let told = say(&mut status, &Status::Locked(layers));
+            let told = say(&mut status, &Status::Locked { layers, memory_bytes });
             if told.is_err() {
                 return ExitCode::from(70);
             }

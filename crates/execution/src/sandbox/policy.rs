@@ -51,7 +51,11 @@ pub struct ProcessLimits {
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Everything is in place; the next thing is the engine.
-    Locked(Layers),
+    Locked {
+        layers: Layers,
+        /// What this process has used so far, at most.
+        memory_bytes: u64,
+    },
     /// The engine must not start, or could not be started.
     Refused(String),
     /// The lockdown went well and the program could not be executed.

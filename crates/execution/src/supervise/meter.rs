@@ -26,6 +26,14 @@ pub fn memory(processes: &[Process]) -> u64 {
     if processes.len() > 1 { container().map_or(sum, |all| all.min(sum)) } else { sum }
 }
 
+/// The most resident memory that one process has had since it became its present program (`VmHWM`), in bytes. The kernel
+/// keeps it between two looks. `None` when the process has ended.
+pub fn high_water(process: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(value.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
 /// Memory of this container that belongs to no file, in bytes, as control groups count it (cgroups(7), versions 2 and 1).
 /// Outside of a container it is the machine's.
 fn container() -> Option<u64> {
@@ -136,6 +144,24 @@ mod tests {
         assert_eq!(problem, "it wrote more than 200000 bytes");
         let problem = disk(&folders, DiskLimits { entries: 2, ..WIDE }).unwrap();
         assert_eq!(problem, "it made more than 2 files");
+    }
+
+    #[test]
+    fn the_kernel_keeps_the_most_memory_of_a_process_as_long_as_it_lives() {
+        let before = high_water("self").unwrap();
+        drop(std::hint::black_box(vec![1_u8; 64 << 20]));
+        let after = high_water("self").unwrap();
+        assert!(after >= 64 << 20 && after >= before, "{before} {after}");
+
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let name = child.id().to_string();
+        rustix::process::waitid(
+            rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&child)),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        )
+        .unwrap();
+        assert_eq!(high_water(&name), None, "it has ended, and nobody has asked how");
+        child.wait().unwrap();
     }
 
     #[test]

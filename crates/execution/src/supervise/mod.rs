@@ -1,6 +1,6 @@
 //! Runs one engine in the sandbox, watches it, and leaves no process behind.
 
-mod meter;
+pub(crate) mod meter;
 mod output;
 mod tree;
 
@@ -70,6 +70,7 @@ pub enum End {
 pub struct Ran {
     pub end: End,
     pub duration: Duration,
+    /// The most that was seen: all processes together at each look, and the engine's first process since it began.
     pub peak_memory_bytes: u64,
     /// The last words of the engine on standard error, not masked.
     pub last_words: String,
@@ -142,7 +143,6 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
 
     let mut watch = Watch::new(&engine.limits, &engine.policy.write, begin);
     let stopped = loop {
-        // Before any wait: however late the runner gets its turn, an engine that is still there is seen once.
         let too_long = engine.limits.report_on_stdout.is_some() && stdout.is_too_long();
         if let Some(end) = watch.look(child.id(), too_long) {
             break Err(end);
@@ -163,7 +163,9 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
     let all_kept = stdout.finish().await;
     stderr.finish().await;
 
-    let (layers, refusal) = read_status(status_file)?;
+    let Told { layers, refusal, memory_bytes } = read_status(status_file)?;
+    // An engine that was faster than every look had at least what the process had that became it.
+    let peak_memory_bytes = watch.peak.max(memory_bytes);
     let end = match stopped {
         _ if refusal.is_some() => End::NotStarted(refusal.unwrap_or_default()),
         Err(end) => end,
@@ -172,7 +174,6 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
         Ok(status) => watch.classify(status),
     };
     let last_words = last_words(&stderr_file).unwrap_or_default();
-    let peak_memory_bytes = watch.peak;
     Ok(Ran { end, duration, peak_memory_bytes, last_words, stderr: stderr_file, stdout: stdout_file, layers })
 }
 
@@ -180,16 +181,27 @@ fn too_much_output(limits: &Limits) -> End {
     End::Exceeded(format!("it printed more than {} bytes", limits.report_on_stdout.unwrap_or_default()))
 }
 
-/// The last whole line that says something: a later line takes the place of an earlier one.
-fn read_status(file: &Path) -> io::Result<(Option<Layers>, Option<String>)> {
-    let (mut layers, mut refusal) = (None, None);
+/// What the process that became the engine said about itself.
+#[derive(Default)]
+struct Told {
+    layers: Option<Layers>,
+    refusal: Option<String>,
+    memory_bytes: u64,
+}
+
+/// A later line takes the place of an earlier one.
+fn read_status(file: &Path) -> io::Result<Told> {
+    let mut told = Told::default();
     for line in std::fs::read_to_string(file)?.lines() {
         match serde_json::from_str(line)? {
-            Status::Locked(found) => layers = Some(found),
-            Status::Refused(why) | Status::NotExecuted(why) => refusal = Some(why),
+            Status::Locked { layers, memory_bytes } => {
+                told.layers = Some(layers);
+                told.memory_bytes = memory_bytes;
+            }
+            Status::Refused(why) | Status::NotExecuted(why) => told.refusal = Some(why),
         }
     }
-    Ok((layers, refusal))
+    Ok(told)
 }
 
 fn last_words(file: &Path) -> io::Result<String> {
@@ -235,6 +247,8 @@ impl<'a> Watch<'a> {
     }
 
     fn look(&mut self, child: Option<u32>, output_too_long: bool) -> Option<End> {
+        // First, because an engine may end while the records of all processes are read.
+        self.peak = self.peak.max(child.and_then(|pid| meter::high_water(&pid.to_string())).unwrap_or(0));
         let mut processes = tree::descendants();
         tree::reap(&processes, child.map(u32::cast_signed));
         processes.retain(|process| !process.zombie);

@@ -20,9 +20,9 @@ fn a_job_ends_with_a_result_and_its_evidence() {
 }
 
 #[test]
-fn a_short_engine_has_a_peak_of_memory_too() {
+fn an_engine_faster_than_any_look_has_a_peak_of_memory_too() {
     let sarif = r#"{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "short"}}, "results": []}]}"#;
-    let job = Job::with_engine(&format!("#!/bin/sh\nread line < src/a.py\necho '{sarif}' > \"$1\"\nexec sleep 0.03\n"));
+    let job = Job::with_engine(&format!("#!/bin/sh\nread line < src/a.py\necho '{sarif}' > \"$1\"\n"));
     assert_eq!(job.run().code, Some(0));
     let (manifest, _) = job.result();
     assert!(manifest.peak_memory_bytes > 0, "after {} ms", manifest.duration_ms);
