@@ -21,6 +21,8 @@ from localcloud import processes, tools  # noqa: E402
 from localcloud.console import say  # noqa: E402
 from localcloud.stack import REPOSITORY, Problem, Stack  # noqa: E402
 
+# Not among the tests that cargo runs unasked (tests/Cargo.toml): they need the test stack.
+_END_TO_END = ["cargo", "test", "--workspace", "--test", "e2e"]
 _CLOUD = [sys.executable, str(Path(__file__).resolve().parent / "cloud.py")]
 _END_SECONDS = 10
 _RUST = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed")
@@ -100,7 +102,8 @@ def containers_wanted() -> bool:
 def lint(suite: Suite) -> None:
     """Formatting, clippy, Python's syntax, Terraform."""
     suite.step("cargo fmt", ["cargo", "fmt", "--all", "--check"])
-    suite.step("cargo clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+    for name, targets in (("cargo clippy", "--all-targets"), ("cargo clippy of the end-to-end tests", "--test=e2e")):
+        suite.step(name, ["cargo", "clippy", "--workspace", targets, "--quiet", "--", "-D", "warnings"])
     suite.step("python syntax", [sys.executable, "-W", "error", "-m", "compileall", "-q", "infra/local"])
     suite.step("engine catalogue", [*_CLOUD, "catalog", "--check"])
     terraform = tools.terraform()
@@ -122,11 +125,12 @@ def test(suite: Suite) -> None:
         # As processes, so that tests can put misbehaving engines in their place; one test asks for containers.
         suite.step("test stack up", [*_CLOUD, "up", "--stack", "test"], {"DUNLIN_BATCH_MODE": "process"})
         values = stack_environment(stack)
-        suite.step("unit and integration tests", ["cargo", "test", "--workspace", "--exclude", "dunlin-tests",
-                                                  "--no-fail-fast"], values, counts=True)
+        # All of cargo's steps select the workspace: another choice of packages means other features of what they depend on,
+        # and compiles everything once more.
+        suite.step("unit and integration tests", ["cargo", "test", "--workspace", "--no-fail-fast"], values, counts=True)
         # The end-to-end tests share one stack: its Postgres is stopped and its queues are counted by some of them.
-        suite.step("end-to-end tests", ["cargo", "test", "--package", "dunlin-tests", "--no-fail-fast", "--",
-                                        "--test-threads=1", *leave_out], values, counts=True)
+        suite.step("end-to-end tests", [*_END_TO_END, "--no-fail-fast", "--", "--test-threads=1", *leave_out], values,
+                   counts=True)
         if leave_out:
             say("left out, as DUNLIN_TEST_CONTAINERS=no says: the end-to-end test of containers")
         # Last: it leaves scans of nothing behind, and credentials under made-up names.

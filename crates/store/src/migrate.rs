@@ -1,5 +1,6 @@
 use crate::{Store, StoreError};
-use refinery::Target;
+use refinery::{Report, Runner, Target};
+use std::collections::BTreeSet;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -64,16 +65,16 @@ pub struct ApplicationRole {
 }
 
 impl Store {
-    /// Brings the schema up to date. Two at once are safe: the second waits, then finds nothing to do.
+    /// Brings the schema up to date; one of a later release is left as it is. Two at once are safe: the second waits, then finds nothing to do.
     pub async fn migrate(&mut self) -> Result<Migrated, StoreError> {
         // The lock belongs to the session: a run that dies gives it back with its connection.
         // Another run may take long, so the bounds that statements have otherwise do not apply to waiting for it.
         self.client.batch_execute("set lock_timeout = 0; set statement_timeout = 0").await?;
         self.client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
         self.client.batch_execute("reset lock_timeout; reset statement_timeout").await?;
-        let result = embedded::migrations::runner().set_target(Target::Latest).run_async(&mut self.client).await;
+        let result = self.run_migrations(embedded::migrations::runner()).await;
         self.client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
-        let report = result.map_err(StoreError::Migration)?;
+        let report = result?;
         self.client.batch_execute(KEEP_HISTORY).await?;
         self.client.batch_execute(PRICE_RIGHTS).await?;
         let version: i32 =
@@ -82,6 +83,27 @@ impl Store {
             applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
             version: u32::try_from(version).unwrap_or(0),
         })
+    }
+
+    /// Code that is older than the schema changes nothing: going back to it must not fail, and it does not see what was added.
+    async fn run_migrations(&mut self, runner: Runner) -> Result<Report, StoreError> {
+        let applied = self.applied_versions().await?;
+        let known = runner.get_migrations();
+        let all_applied = known.iter().all(|migration| applied.contains(&migration.version()));
+        if all_applied && applied.len() > known.len() {
+            tracing::warn!(schema.version = applied.last(), "the schema is of a later release than this code");
+        }
+        let runner = runner.set_target(Target::Latest).set_abort_missing(!all_applied);
+        runner.run_async(&mut self.client).await.map_err(StoreError::Migration)
+    }
+
+    async fn applied_versions(&self) -> Result<BTreeSet<i32>, StoreError> {
+        let there = "select to_regclass('refinery_schema_history') is not null";
+        if !self.client.query_one(there, &[]).await?.get::<_, bool>(0) {
+            return Ok(BTreeSet::new());
+        }
+        let rows = self.client.query("select version from refinery_schema_history", &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Makes the role where it is missing and gives it what it needs, on all tables there are and will be.

@@ -31,6 +31,33 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
     assert_eq!((second.applied.len(), second.version), (0, first.version));
 }
 
+/// What a later release leaves behind: a migration that this code does not know.
+async fn add_a_later_migration(db: &TestDatabase, version: i32) {
+    let row = "insert into refinery_schema_history (version, name, applied_on, checksum) values ($1, 'later', '', '1')";
+    db.client().await.execute(row, &[&version]).await.unwrap();
+}
+
+#[tokio::test]
+async fn code_of_an_older_release_leaves_a_later_schema_as_it_is() {
+    let db = TestDatabase::new().await;
+    let mut store = db.store().await;
+    add_a_later_migration(&db, 900).await;
+    let older = store.migrate().await.unwrap();
+    assert_eq!((older.applied.len(), older.version), (0, 900));
+}
+
+#[tokio::test]
+async fn a_schema_that_is_neither_older_nor_later_is_refused() {
+    let db = TestDatabase::empty().await;
+    let mut store = db.store().await;
+    store.migrate().await.unwrap();
+    add_a_later_migration(&db, 900).await;
+    // The two have grown apart: each has one that the other does not know.
+    db.client().await.execute("delete from refinery_schema_history where version = 3", &[]).await.unwrap();
+    let error = store.migrate().await.unwrap_err();
+    assert!(matches!(error, StoreError::Migration(_)) && !error.is_retryable(), "{error:?}");
+}
+
 #[tokio::test]
 async fn two_migrations_at_once_are_safe() {
     let db = TestDatabase::empty().await;

@@ -66,7 +66,7 @@ fn read(mut env: Env) -> Result<(LoaderInput, Env), Error> {
 
 async fn work(env: Env, input: &LoaderInput) -> Result<LoaderOutput, Error> {
     let context = Context::read(env).await.map_err(|error| bad(error.to_string()))?;
-    persist(async || handler::run(&context, input).await).await
+    persist(async || handler::run(&context, input).await, sleep).await
 }
 
 /// How long one thing that is away is waited for, in all.
@@ -89,8 +89,11 @@ impl Waiting {
     }
 }
 
-/// Until it is done, refused, or has waited for too long.
-async fn persist(mut load: impl AsyncFnMut() -> Result<LoaderOutput, Error>) -> Result<LoaderOutput, Error> {
+/// Until it is done, refused, or has waited for too long; `wait` lets a pause pass.
+async fn persist(
+    mut load: impl AsyncFnMut() -> Result<LoaderOutput, Error>,
+    wait: impl AsyncFn(Duration),
+) -> Result<LoaderOutput, Error> {
     let (mut database, mut storage) = (Waiting::new(DATABASE_PATIENCE), Waiting::new(STORAGE_PATIENCE));
     loop {
         let error = match load().await {
@@ -110,7 +113,7 @@ async fn persist(mut load: impl AsyncFnMut() -> Result<LoaderOutput, Error>) -> 
             pause_s = pause.as_secs(),
             "the range is loaded again after a pause"
         );
-        sleep(pause).await;
+        wait(pause).await;
     }
 }
 
@@ -134,45 +137,51 @@ mod tests {
     use dunlin_ingest::Error as Ingest;
     use dunlin_store::StoreError;
     use std::{
+        cell::Cell,
         collections::{BTreeMap, BTreeSet},
         io::ErrorKind,
     };
-    use tokio::time::Instant;
 
     fn away() -> Error {
         Ingest::from(StoreError::Unavailable { what: "asleep".to_owned(), source: None }).into()
     }
 
-    #[tokio::test(start_paused = true)]
+    fn storage_lost() -> Error {
+        Ingest::StorageStream(ErrorKind::BrokenPipe.into()).into()
+    }
+
+    /// The outcome of `persist` and how long it took, where attempts take no time. `load` is told the time so far.
+    async fn persisted(load: impl Fn(Duration) -> Option<Error>) -> (Result<LoaderOutput, Error>, Duration) {
+        let elapsed = Cell::new(Duration::ZERO);
+        let attempt = async || load(elapsed.get()).map_or(Ok(LoaderOutput { range: 0, rows: 1, bad_rows: 0 }), Err);
+        let ended = persist(attempt, async |pause| elapsed.set(elapsed.get() + pause)).await;
+        (ended, elapsed.get())
+    }
+
+    #[tokio::test]
     async fn a_database_that_is_away_is_waited_for_and_not_for_ever() {
-        let begun = Instant::now();
-        let loaded = persist(async || match begun.elapsed() {
-            gone if gone < Duration::from_secs(3600) => Err(away()),
-            _ => Ok(LoaderOutput { range: 0, rows: 1, bad_rows: 0 }),
-        });
-        assert_eq!(loaded.await.unwrap().rows, 1);
+        let (loaded, after) = persisted(|elapsed| (elapsed < Duration::from_secs(3600)).then(away)).await;
+        assert_eq!(loaded.unwrap().rows, 1);
+        assert!(after >= Duration::from_secs(3600) && after <= Duration::from_secs(3600) + LONGEST_PAUSE);
 
-        let begun = Instant::now();
-        let error = persist(async || Err(away())).await.unwrap_err();
-        assert_eq!(error.name(), names::DATABASE_UNAVAILABLE);
-        assert!(begun.elapsed() > Duration::from_secs(4000) && begun.elapsed() <= DATABASE_PATIENCE);
+        let (never, after) = persisted(|_| Some(away())).await;
+        assert_eq!(never.unwrap_err().name(), names::DATABASE_UNAVAILABLE);
+        assert!(after > Duration::from_secs(4000) && after <= DATABASE_PATIENCE);
+
         // Each is waited for by itself.
-        let begun = Instant::now();
-        let mut lost = false;
-        let loaded = persist(async || match begun.elapsed() {
-            gone if gone < STORAGE_PATIENCE * 2 => Err(away()),
-            _ if !std::mem::replace(&mut lost, true) => Err(Ingest::StorageStream(ErrorKind::BrokenPipe.into()).into()),
-            _ => Ok(LoaderOutput { range: 0, rows: 1, bad_rows: 0 }),
-        });
-        assert_eq!(loaded.await.unwrap().rows, 1);
-        let begun = Instant::now();
-        let error =
-            persist(async || Err(Ingest::StorageStream(ErrorKind::BrokenPipe.into()).into())).await.unwrap_err();
-        assert_eq!(error.name(), names::STORAGE_UNAVAILABLE);
-        assert!(begun.elapsed() > STORAGE_PATIENCE / 2 && begun.elapsed() <= STORAGE_PATIENCE);
+        let lost = Cell::new(false);
+        let (loaded, _) = persisted(|elapsed| match elapsed {
+            gone if gone < STORAGE_PATIENCE * 2 => Some(away()),
+            _ => (!lost.replace(true)).then(storage_lost),
+        })
+        .await;
+        assert_eq!(loaded.unwrap().rows, 1);
+        let (never, after) = persisted(|_| Some(storage_lost())).await;
+        assert_eq!(never.unwrap_err().name(), names::STORAGE_UNAVAILABLE);
+        assert!(after > STORAGE_PATIENCE / 2 && after <= STORAGE_PATIENCE);
 
-        let refused = persist(async || Err(Ingest::BadInput(String::new()).into())).await.unwrap_err();
-        assert_eq!(refused.name(), names::BAD_INPUT);
+        let (refused, after) = persisted(|_| Some(bad(String::new()))).await;
+        assert_eq!((refused.unwrap_err().name(), after), (names::BAD_INPUT, Duration::ZERO));
     }
 
     #[tokio::test]

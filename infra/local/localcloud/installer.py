@@ -12,9 +12,12 @@ from localcloud.stack import REPOSITORY, Problem
 
 
 def build() -> None:
-    """Compile the command line alone."""
+    """Compile the command line alone.
+
+    Within the workspace: its dependencies get the features that everything else builds them with, and are built once.
+    """
     with step("building the command line"):
-        run(["cargo", "build", "--package", "dunlin-cli", "--quiet"], what="cargo build", cwd=REPOSITORY, show=True)
+        run(["cargo", "build", "--workspace", "--bin", "dunlin", "--quiet"], what="cargo build", cwd=REPOSITORY, show=True)
 
 
 def install(names: Sequence[str] = (), into: Path | None = None) -> None:
