@@ -48,13 +48,15 @@ def pip_tool(name: str, requirement: str) -> Path:
     """A virtual environment of its own for one pinned program; answers its folder of programs."""
     folder = stack.tools() / name
     stamp = folder / "installed"
-    if not (stamp.is_file() and stamp.read_text() == requirement):
+    # Its programs name their interpreter by its whole path: in a repository that was moved they do not start.
+    installed = f"{requirement} in {folder}"
+    if not (stamp.is_file() and stamp.read_text() == installed):
         with step(f"installing {requirement}"):
             shutil.rmtree(folder, ignore_errors=True)
             run([sys.executable, "-m", "venv", folder], what="making a virtual environment")
             run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", requirement],
                 what=f"installing {requirement}")
-        stamp.write_text(requirement)
+        stamp.write_text(installed)
     return folder / "bin"
 
 
