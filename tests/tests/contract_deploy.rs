@@ -53,6 +53,24 @@ fn every_protection_can_be_taken_off_and_is_on_by_default() {
     }
 }
 
+/// With one key for all, the second environment takes the first one's state, and replaces it.
+#[test]
+fn every_environment_has_a_state_of_its_own() {
+    let example = hcl::parse(&read("infra/terraform/env/aws.backend.tf.example")).unwrap();
+    let backend = example.blocks().next().unwrap().body().blocks().next().unwrap();
+    for given in ["bucket", "region", "key"] {
+        assert!(attribute(backend, given).is_none(), "{given} is the same for every environment");
+    }
+    let page = read("docs/aws.md");
+    let init: Vec<&str> = page.lines().filter(|line| line.starts_with("terraform init ")).collect();
+    assert_eq!(init.len(), 1, "one init: {init:?}");
+    let setting = |name: &str| init[0].split(&format!(" -backend-config={name}=")).nth(1).map(str::trim);
+    assert!(setting("bucket").is_some() && setting("region").is_some(), "{}", init[0]);
+    let key = setting("key").unwrap_or_else(|| panic!("no key: {}", init[0])).split(' ').next().unwrap();
+    let environment = page.lines().find_map(|line| line.strip_prefix("environment   = ")).unwrap().trim_matches('"');
+    assert_eq!(key, format!("dunlin/{environment}/terraform.tfstate"));
+}
+
 #[test]
 fn jobs_are_ended_only_where_a_scan_submitted_them() {
     let root = Module::root();
