@@ -99,7 +99,8 @@ locals {
     }
     inspector = {
       description = "Reads the file of a price batch once: format, digest, and where its rows begin; publishes a small one"
-      # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network.
+      # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network. The list of the bad
+      # rows of a file that it loads itself, 8 MiB at most, finds room in the 512 MiB of /tmp that every function has.
       memory_mib = 1024
       database   = "app"
       environment = {
@@ -111,6 +112,10 @@ locals {
     loader = {
       description = "Checks every row of one range of a price batch and copies it into the batch's own table"
       memory_mib  = 1024
+      # The list of the range's bad rows lies here until it is in S3, and may be nearly fifty times as large as the range: an empty
+      # JSON object has three bytes, and a line in the list for each column. A file that is packed is one range, and may be
+      # larger still unpacked: a list for which there is no room fails the batch.
+      storage_mib = 4096
       database    = "app"
       environment = { DATA_BUCKET = local.data_bucket }
     }

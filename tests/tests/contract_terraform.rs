@@ -6,7 +6,13 @@
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, files, number, object_key, read, repository};
-use dunlin_core::{BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId, job::Size, keys, prices::BatchKind};
+use dunlin_core::{
+    BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId,
+    job::Size,
+    keys,
+    prices::{BadRow, BatchKind, MAX_ROWS, Reason},
+};
+use dunlin_prices::{MAX_RANGES, RANGE_BYTES, report};
 use hcl::expr::Expression;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -340,6 +346,28 @@ fn the_sizes_are_those_of_the_ladder() {
             "{size:?}"
         );
     }
+}
+
+/// It lies in /tmp until it is in S3.
+#[test]
+fn the_list_of_bad_rows_of_a_range_has_room() {
+    // No row is shorter beside what is said of it than an empty JSON object: it lacks every column.
+    let mut lines = Vec::new();
+    for column in BatchKind::Prices.columns() {
+        report::append(&mut lines, &BadRow::new(MAX_ROWS, Some(column), "", Reason::MissingColumn));
+    }
+    let list = |bytes: u64| bytes.div_ceil(3) * u64::try_from(lines.len()).unwrap();
+    let root = Module::root();
+    let functions = entries(root.local("functions"));
+    let room = |name: &str| entries(functions[name]).get("storage_mib").map_or(512, |mib| number(mib)) << 20;
+
+    assert!(read("crates/ingest/src/inspect.rs").contains("const MAX_BYTES: u64 = 50 << 30;"), "the largest file");
+    let range = RANGE_BYTES.max((50_u64 << 30).div_ceil(MAX_RANGES));
+    assert!(room("loader") >= list(range), "loader: {} bytes of bad rows", list(range));
+    let at_once = root.block("variable", &["price_batch_at_once_kib"]);
+    let checked = at_once.body().blocks().next().unwrap();
+    assert!(attribute(checked, "condition").unwrap().to_string().contains("var.price_batch_at_once_kib <= 8192"));
+    assert!(room("inspector") >= list(8192 << 10), "inspector: {} bytes of bad rows", list(8192 << 10));
 }
 
 #[test]
