@@ -5,7 +5,7 @@ locals {
   # Apart from the rest because the queues hide a message for six times as long. The state machine waits a little longer than
   # each of them.
   timeouts = {
-    intake     = 10
+    intake     = 29 # S3 may take 20 s to put a file together, and the answer must come before API Gateway's 30
     api        = 30 # API Gateway gives up after 30 s, and a paused database wakes in 15 to 30
     dispatcher = 30
     source     = 900
