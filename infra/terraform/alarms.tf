@@ -127,6 +127,47 @@ resource "aws_cloudwatch_metric_alarm" "api_errors" {
   ok_actions          = local.alarm_actions
 }
 
+# A scan or a batch is over whatever becomes of the messages about it, so no execution tells that notifier is broken. Its own
+# failures are lines of its log: an error with another name than that of a receiver that is away (crates/runtime/src/naming.rs),
+# or a run that came to no end. A pattern has either a `-` or a `?`, so there are two.
+locals {
+  notifier_failures = {
+    error = "\"the function failed\" -\"Notifier.DeliveryUnavailable\""
+    crash = "?\"user handler panicked\" ?\"Task timed out\" ?\"Runtime exited\""
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "notifier_failures" {
+  for_each = var.enable_alarms ? local.notifier_failures : {}
+
+  name           = "${local.prefix}-notifier-${each.key}"
+  log_group_name = module.function["notifier"].log_group
+  pattern        = each.value
+
+  metric_transformation {
+    namespace = "Dunlin"
+    name      = "${local.prefix}-notifier-failures"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "notifier_failures" {
+  count = var.enable_alarms ? 1 : 0
+
+  alarm_name          = "${local.prefix}-notifier-failures"
+  alarm_description   = "${local.prefix}-notifier failed for a reason of its own, not of a receiver. Receivers may not hear how scans and batches end; its log has the reason."
+  namespace           = "Dunlin"
+  metric_name         = "${local.prefix}-notifier-failures"
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+}
+
 resource "aws_cloudwatch_metric_alarm" "api_unavailable" {
   count = var.enable_alarms ? 1 : 0
 

@@ -82,6 +82,7 @@ locals {
     }
     notifier = {
       description = "Tells the organisation's receivers how a scan ended"
+      alarms      = local.alarms_of_functions_that_may_refuse
       memory_mib  = 256
       environment = {
         DATA_BUCKET    = local.data_bucket
@@ -99,6 +100,7 @@ locals {
     }
     inspector = {
       description = "Reads the file of a price batch once: format, digest, and where its rows begin; publishes a small one"
+      alarms      = local.alarms_of_functions_that_may_refuse
       # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network. The list of the bad
       # rows of a file that it loads itself, 8 MiB at most, finds room in the 512 MiB of /tmp that every function has.
       memory_mib = 1024
@@ -137,7 +139,9 @@ locals {
     }
   }
 
-  # A repository that is not there is an error to Step Functions and an answer to the caller. It wakes nobody.
+  # A repository that is not there, a file that is gone, a receiver that is away: an error to Step Functions, which goes on as it
+  # should. By itself it wakes nobody. What goes wrong for good fails the execution, which has an alarm; a notifier that fails
+  # changes no execution, and has an alarm of its own (alarms.tf).
   alarms_of_functions_that_may_refuse = ["throttles", "duration"]
 
   common_environment = merge(

@@ -5,7 +5,9 @@
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, read};
+use dunlin_contracts::errors::notifier;
 use hcl::expr::Expression;
+use serde_json::Value;
 
 fn text(block: &hcl::Block, name: &str) -> String {
     attribute(block, name).unwrap_or_else(|| panic!("no {name}")).to_string()
@@ -114,6 +116,62 @@ fn a_database_that_wakes_up_calls_nobody() {
     assert!(pattern.contains("$.status") && pattern.contains("503"), "{pattern}");
     // A pattern on numbers would never match: the access log writes strings.
     assert!(read("infra/terraform/api.tf").contains(r#"status      = "$context.status""#));
+}
+
+/// What a tenant's receiver, repository or file can bring about is no failure of a function; a failure of the function itself must be heard.
+#[test]
+fn functions_that_may_refuse_call_nobody_and_their_own_failures_do() {
+    let root = Module::root();
+    let kinds = root.local("alarms_of_functions_that_may_refuse").to_string();
+    assert!(!kinds.contains("errors"), "{kinds}");
+    let functions = entries(root.local("functions"));
+    let quiet: Vec<&str> =
+        functions.iter().filter(|(_, f)| entries(f).contains_key("alarms")).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(quiet, ["inspector", "notifier", "planner", "source"]);
+
+    // What fails for good fails the execution, and there is an alarm on those.
+    let alarms = entries(root.local("state_machine_alarms"));
+    let mut calls_notifier = 0;
+    for (machine, first, quiet) in
+        [("scan", "scan-failed", &["source", "planner"][..]), ("price-batch", "price-batch-failed", &["inspector"][..])]
+    {
+        assert_eq!(text_of(entries(alarms[first])["metric"]), "ExecutionsFailed");
+        let asl: Value = serde_json::from_str(&read(format!("statemachines/{machine}.asl.json"))).unwrap();
+        for (name, state) in asl["States"].as_object().unwrap() {
+            let calls = |function: &&str| state["Arguments"]["FunctionName"] == format!("${{{function}_arn}}");
+            if quiet.iter().any(&calls) {
+                assert_eq!(state["Catch"][0]["Next"], "Describe failure", "{machine}: {name} fails unheard");
+            }
+            calls_notifier += usize::from(calls(&"notifier"));
+        }
+        assert_eq!(asl["States"]["Describe failure"]["Next"], "Record failure");
+        assert_eq!(asl["States"]["Record failure"]["Next"], "Notify receivers of the failure");
+        let ends = asl["States"]["Notify receivers of the failure"]["Next"].as_str().unwrap();
+        assert_eq!(asl["States"][ends]["Type"], "Fail");
+    }
+
+    // No execution fails because of notifier: every line of its log that says "the function failed" rings, but for receivers.
+    assert_eq!(calls_notifier, 4);
+    let patterns = entries(root.local("notifier_failures"));
+    let pattern = |name: &str| text_of(patterns[name]);
+    assert_eq!(pattern("error"), format!("\"the function failed\" -\"{}\"", notifier::DELIVERY_UNAVAILABLE));
+    let told = read("crates/runtime/src/naming.rs");
+    assert!(told.contains("error.name = error.name(), error.message = %message, \"the function failed\""));
+    for crash in ["user handler panicked", "Task timed out", "Runtime exited"] {
+        assert!(pattern("crash").contains(&format!("?\"{crash}\"")), "{}", pattern("crash"));
+    }
+    let filter = root.block("resource", &["aws_cloudwatch_log_metric_filter", "notifier_failures"]);
+    assert!(text(filter, "log_group_name").contains(r#"module.function["notifier"]"#));
+    let metric = filter.body().blocks().next().unwrap();
+    let alarm = root.block("resource", &["aws_cloudwatch_metric_alarm", "notifier_failures"]);
+    assert_eq!(text(metric, "name"), text(alarm, "metric_name"));
+}
+
+fn text_of(expression: &Expression) -> String {
+    match expression {
+        Expression::String(text) => text.clone(),
+        other => panic!("not a text: {other:?}"),
+    }
 }
 
 #[test]
