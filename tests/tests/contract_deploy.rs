@@ -8,6 +8,7 @@ use contract_support::{Module, attribute, entries, read};
 use dunlin_contracts::errors::notifier;
 use hcl::expr::Expression;
 use serde_json::Value;
+use std::process::Command;
 
 fn text(block: &hcl::Block, name: &str) -> String {
     attribute(block, name).unwrap_or_else(|| panic!("no {name}")).to_string()
@@ -69,8 +70,46 @@ fn every_environment_has_a_state_of_its_own() {
     let setting = |name: &str| init[0].split(&format!(" -backend-config={name}=")).nth(1).map(str::trim);
     assert!(setting("bucket").is_some() && setting("region").is_some(), "{}", init[0]);
     let key = setting("key").unwrap_or_else(|| panic!("no key: {}", init[0])).split(' ').next().unwrap();
-    let environment = page.lines().find_map(|line| line.strip_prefix("environment   = ")).unwrap().trim_matches('"');
-    assert_eq!(key, format!("dunlin/{environment}/terraform.tfstate"));
+    assert_eq!(key, format!("dunlin/{}/terraform.tfstate", environment(&page)));
+}
+
+/// The environment that docs/aws.md makes.
+fn environment(page: &str) -> &str {
+    page.lines().find_map(|line| line.strip_prefix("environment   = ")).unwrap().trim_matches('"')
+}
+
+/// Words of docs/aws.md from the line that begins with `first` to the line `done`.
+fn loop_of<'a>(page: &'a str, first: &str) -> &'a str {
+    let begin = page.find(&format!("\n{first}")).unwrap_or_else(|| panic!("docs/aws.md has no {first:?}")) + 1;
+    let length = page[begin..].find("\ndone\n").unwrap() + "\ndone\n".len();
+    &page[begin..begin + length]
+}
+
+/// What the words print; `aws` is a function of the test's own.
+fn run(words: &str, aws: &str, variables: &[(&str, &str)]) -> String {
+    let program = format!("aws() {{ {aws}\n}}\n{words}");
+    let output = Command::new("bash").args(["-c", &program]).envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Terraform does not know what the API has stored.
+#[test]
+fn the_secrets_of_organisations_are_deleted_with_their_environment() {
+    let page = read("docs/aws.md");
+    let down = page.split("## Taking it down").nth(1).unwrap();
+    let prefix = format!("dunlin/{}", environment(&page));
+    assert_eq!(Module::root().local("secrets_prefix").to_string(), r#""dunlin/${var.environment}""#);
+    for file in ["functions/intake/src/routes/credentials.rs", "functions/intake/src/routes/webhook.rs"] {
+        assert!(read(file).contains("{}/tenants/{}/"), "{file} stores secrets at another place");
+    }
+    let aws = r#"case "$1 $2 $3" in
+        "secretsmanager list-secrets --filters") [ "$4" = "Key=name,Values=$PREFIX/tenants/" ] && printf 'arn:1\tarn:2\narn:3\n' ;;
+        "secretsmanager delete-secret --secret-id") echo "$4 $5" ;;
+    esac"#;
+    let deleted = run(loop_of(down, "for secret in "), aws, &[("PREFIX", prefix.as_str())]);
+    let expected: Vec<String> = (1..=3).map(|n| format!("arn:{n} --force-delete-without-recovery")).collect();
+    assert_eq!(deleted.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
