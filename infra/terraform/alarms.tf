@@ -1,4 +1,4 @@
-# Alarms of the state machine and the front door; those of functions and queues are in their modules. All go to one topic.
+# Alarms of the state machines, of events, and of the front door; those of functions and queues are in their modules. All go to one topic.
 
 locals {
   alarm_actions = var.enable_alarms && var.alarm_email != null ? [aws_sns_topic.alarms[0].arn] : []
@@ -92,6 +92,43 @@ moved {
 moved {
   from = aws_cloudwatch_metric_alarm.state_machine["throttled"]
   to   = aws_cloudwatch_metric_alarm.state_machine["scan-throttled"]
+}
+
+resource "aws_cloudwatch_metric_alarm" "undelivered_events" {
+  count = var.enable_alarms ? 1 : 0
+
+  alarm_name          = "${aws_sqs_queue.undelivered_events.name}-depth"
+  alarm_description   = "An event could not be put into its rule's queue and waits in ${aws_sqs_queue.undelivered_events.name}. Nothing is lost: mend the cause, then redrive."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.undelivered_events.name }
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+}
+
+# Also where the queue above took the event no more than its own did. Rules of the default bus have no other dimension.
+resource "aws_cloudwatch_metric_alarm" "event_rules" {
+  for_each = toset(var.enable_alarms ? local.event_rule_names : [])
+
+  alarm_name          = "${local.prefix}-events-${each.key}-failed"
+  alarm_description   = "The rule ${local.prefix}-${each.key} gave up on an event. If it is not in ${aws_sqs_queue.undelivered_events.name}, it is lost."
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = { RuleName = "${local.prefix}-${each.key}" }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
 }
 
 # A database that wakes up answers 503 for half a minute, by design, and wakes nobody. Other server errors are counted from the

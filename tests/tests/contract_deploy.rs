@@ -8,7 +8,7 @@ use contract_support::{Module, attribute, entries, read};
 use dunlin_contracts::errors::notifier;
 use hcl::expr::Expression;
 use serde_json::Value;
-use std::process::Command;
+use std::{fs, process::Command};
 
 fn text(block: &hcl::Block, name: &str) -> String {
     attribute(block, name).unwrap_or_else(|| panic!("no {name}")).to_string()
@@ -85,12 +85,93 @@ fn loop_of<'a>(page: &'a str, first: &str) -> &'a str {
     &page[begin..begin + length]
 }
 
-/// What the words print; `aws` is a function of the test's own.
-fn run(words: &str, aws: &str, variables: &[(&str, &str)]) -> String {
-    let program = format!("aws() {{ {aws}\n}}\n{words}");
+/// What the words print; programs that they call are functions of the test's own.
+fn run(programs: &str, words: &str, variables: &[(&str, &str)]) -> String {
+    let program = format!("{programs}\n{words}");
     let output = Command::new("bash").args(["-c", &program]).envs(variables.iter().copied()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn resources<'a>(module: &'a Module, kind: &'a str) -> impl Iterator<Item = &'a hcl::Block> {
+    module.blocks("resource").filter(move |block| block.labels()[0].as_str() == kind)
+}
+
+#[test]
+fn no_event_is_lost_that_cannot_be_delivered() {
+    let root = Module::root();
+    let targets: Vec<_> = resources(&root, "aws_cloudwatch_event_target").collect();
+    assert!(targets.len() >= 2);
+    for target in targets {
+        let dead = target.body().blocks().find(|block| block.identifier() == "dead_letter_config");
+        let dead = dead.unwrap_or_else(|| panic!("{:?} drops events", target.labels()));
+        assert_eq!(text(dead, "arn"), "aws_sqs_queue.undelivered_events.arn");
+    }
+
+    let names = root.local("event_rule_names").to_string();
+    assert!(names.contains("keys(local.event_rules)"), "{names}");
+    for rule in resources(&root, "aws_cloudwatch_event_rule") {
+        let name = text(rule, "name");
+        let name = name.trim_matches('"').trim_start_matches("${local.prefix}-");
+        let of_the_list = name == "${each.key}" && text(rule, "for_each") == "local.event_rules";
+        assert!(of_the_list || names.contains(&format!("\"{name}\"")), "{name} is not in {names}");
+    }
+    let queue = root.block("resource", &["aws_sqs_queue", "undelivered_events"]);
+    let policy = text(queue, "policy");
+    for words in ["events.amazonaws.com", "aws:SourceArn", "for name in local.event_rule_names"] {
+        assert!(policy.contains(words), "no {words} in {policy}");
+    }
+    let module = Module::at("infra/terraform/modules/queue");
+    let dead = module.block("resource", &["aws_sqs_queue", "dead"]);
+    for name in ["message_retention_seconds", "sqs_managed_sse_enabled"] {
+        assert_eq!(text(queue, name), text(dead, name), "as every dead-letter queue");
+    }
+
+    let depth = root.block("resource", &["aws_cloudwatch_metric_alarm", "undelivered_events"]);
+    let like = module.block("resource", &["aws_cloudwatch_metric_alarm", "dead"]);
+    for name in ["namespace", "metric_name", "statistic", "period", "evaluation_periods", "threshold"] {
+        assert_eq!(text(depth, name), text(like, name), "as every dead-letter queue");
+    }
+    assert!(text(depth, "dimensions").contains("aws_sqs_queue.undelivered_events.name"));
+    let rules = root.block("resource", &["aws_cloudwatch_metric_alarm", "event_rules"]);
+    assert_eq!(text(rules, "metric_name"), "\"FailedInvocations\"");
+    assert!(text(rules, "for_each").contains("local.event_rule_names"));
+}
+
+/// SQS itself moves only what it has moved there.
+#[test]
+fn events_that_were_not_delivered_are_sent_where_they_belong_and_deleted_then() {
+    let page = read("docs/aws.md");
+    let words = loop_of(&page, "queue=$(terraform output -raw undelivered_events_queue_url)");
+    Module::root().block("output", &["undelivered_events_queue_url"]);
+    // A queue is a file with a line for each message, in the order of the query.
+    assert!(words.contains("Messages[0].[ReceiptHandle, MessageAttributes.TARGET_ARN.StringValue, Body]"));
+    let programs = r#"
+        terraform() { echo https://sqs/1/dunlin-prod-undelivered-events; }
+        aws() {
+            case "$2 $3" in
+                "receive-message --queue-url") [ "$4" = "$queue" ] && head -n 1 "$LEFT" | grep . || echo None ;;
+                "send-message --queue-url") [ "$5" = --message-body ] && [ -z "$REFUSED" ] && echo "$4 $6" ;;
+                "delete-message --queue-url") [ "$5 $6" = "--receipt-handle $(head -n 1 "$LEFT" | cut -f 1)" ] && sed -i 1d "$LEFT" ;;
+            esac
+        }"#;
+    let left = tempfile::NamedTempFile::new().unwrap();
+    let events = [
+        ("r1", "recordings", r#"{"detail": {"status": "FAILED \\ \"1\""}}"#),
+        ("r2", "price-batches", r#"{"id":  "2"}"#),
+    ];
+    let lines: Vec<String> = events
+        .iter()
+        .map(|(receipt, queue, event)| format!("{receipt}\tarn:aws:sqs:eu-central-1:1:dunlin-prod-{queue}\t{event}\n"))
+        .collect();
+    fs::write(left.path(), lines.concat()).unwrap();
+    let file = left.path().to_str().unwrap();
+    assert_eq!(run(programs, words, &[("LEFT", file), ("REFUSED", "yes")]), "");
+    assert_eq!(fs::read_to_string(left.path()).unwrap(), lines.concat(), "what was not sent is not deleted");
+    let sent = run(programs, words, &[("LEFT", file), ("REFUSED", "")]);
+    let expected = events.map(|(_, queue, event)| format!("https://sqs/1/dunlin-prod-{queue} {event}\n"));
+    assert_eq!(sent, expected.concat());
+    assert_eq!(fs::read_to_string(left.path()).unwrap(), "");
 }
 
 /// Terraform does not know what the API has stored.
@@ -103,11 +184,13 @@ fn the_secrets_of_organisations_are_deleted_with_their_environment() {
     for file in ["functions/intake/src/routes/credentials.rs", "functions/intake/src/routes/webhook.rs"] {
         assert!(read(file).contains("{}/tenants/{}/"), "{file} stores secrets at another place");
     }
-    let aws = r#"case "$1 $2 $3" in
-        "secretsmanager list-secrets --filters") [ "$4" = "Key=name,Values=$PREFIX/tenants/" ] && printf 'arn:1\tarn:2\narn:3\n' ;;
-        "secretsmanager delete-secret --secret-id") echo "$4 $5" ;;
-    esac"#;
-    let deleted = run(loop_of(down, "for secret in "), aws, &[("PREFIX", prefix.as_str())]);
+    let aws = r#"aws() {
+        case "$1 $2 $3" in
+            "secretsmanager list-secrets --filters") [ "$4" = "Key=name,Values=$PREFIX/tenants/" ] && printf 'arn:1\tarn:2\narn:3\n' ;;
+            "secretsmanager delete-secret --secret-id") echo "$4 $5" ;;
+        esac
+    }"#;
+    let deleted = run(aws, loop_of(down, "for secret in "), &[("PREFIX", prefix.as_str())]);
     let expected: Vec<String> = (1..=3).map(|n| format!("arn:{n} --force-delete-without-recovery")).collect();
     assert_eq!(deleted.lines().collect::<Vec<_>>(), expected);
 }

@@ -264,6 +264,29 @@ class Asking(StackCase):
                                                  MessageAttributes={}, MessageGroupId="acme")
 
 
+    def test_events_go_to_the_queue_that_they_were_for(self) -> None:
+        def event(body: str, queue: str) -> dict[str, object]:
+            about = {"TARGET_ARN": f"arn:aws:sqs:eu-central-1:000000000000:{queue}", "ERROR_CODE": "NO_PERMISSIONS"}
+            return {"Body": body, "ReceiptHandle": f"r-{body}", "MessageAttributes": {
+                name: {"DataType": "String", "StringValue": value} for name, value in about.items()}}
+
+        waiting = [{"Messages": [event("a", "dunlin-recordings"), event("b", "dunlin-price-batches")]}, {},
+                   {"Messages": [{"Body": "c", "ReceiptHandle": "r-c"}]}]
+        sqs = mock.Mock()
+        sqs.list_queues.return_value = {
+            "QueueUrls": ["http://q/1/dunlin-undelivered-events", "http://q/1/dunlin-scans"]}
+        sqs.receive_message.side_effect = lambda **_: waiting.pop(0)
+        with mock.patch.object(aws, "client", lambda *_: sqs):
+            self.assertEqual(aws.redrive(self.stack), {"dunlin-recordings": 1, "dunlin-price-batches": 1})
+            self.assertEqual(sqs.send_message.mock_calls, [
+                mock.call(QueueUrl="http://q/1/dunlin-recordings", MessageBody="a", MessageAttributes={}),
+                mock.call(QueueUrl="http://q/1/dunlin-price-batches", MessageBody="b", MessageAttributes={})])
+            self.assertEqual(sqs.delete_message.call_count, 2)
+            with self.assertRaisesRegex(Problem, "which queue it was for"):
+                aws.redrive(self.stack)
+        self.assertEqual(sqs.delete_message.call_count, 2, "what nobody knows a place for stays")
+
+
 class Interrupting(StackCase):
     def test_an_interrupted_step_leaves_no_process(self) -> None:
         mark = f"{86400 + os.getpid()}.{time.monotonic_ns() % 1000000}"
