@@ -373,6 +373,23 @@ fn the_list_of_bad_rows_of_a_range_has_room() {
     assert!(room("inspector") >= list(8192 << 10), "inspector: {} bytes of bad rows", list(8192 << 10));
 }
 
+/// A browser that follows the API's 303 to a report in S3 says `Origin: null`.
+#[test]
+fn pages_read_what_they_have_a_url_of_and_only_dashboards_upload() {
+    let root = Module::root();
+    let words = |rule: &hcl::Block, name: &str| match attribute(rule, name).unwrap() {
+        Expression::Array(items) => {
+            items.iter().map(|item| item.to_string().trim_matches('"').to_owned()).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    let cors = root.block("resource", &["aws_s3_bucket_cors_configuration", "data"]);
+    let rules: BTreeMap<String, String> =
+        cors.body().blocks().map(|rule| (words(rule, "allowed_methods"), words(rule, "allowed_origins"))).collect();
+    let expected = [("GET HEAD", "*"), ("PUT", "var.cors_allowed_origins")];
+    assert_eq!(rules, expected.map(|(methods, origins)| (methods.to_owned(), origins.to_owned())).into());
+}
+
 #[test]
 fn every_engine_is_in_the_catalog() {
     let catalog: BTreeMap<String, serde_json::Value> = serde_json::from_str(&read("engines/catalog.json")).unwrap();
