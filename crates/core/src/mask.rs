@@ -13,6 +13,13 @@ const NAMES: &str = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|ac
 /// Of a name, behind that: letters of any script.
 const REST: &str = r"(?-i:[\w\u{80}-\u{10FFFF}-]*)";
 
+/// Between a name and its literal: a type (`password: &str =`, `var password string =`, `char password[] =`), then what assigns,
+/// passes or compares.
+const ASSIGNS: &str = r"(?:\[\]|\s*:\s*&?(?:'\w+\s+)?[\w.:]+(?:<[\w<>,.:&]*>)?(?:\[\])?\??|\s+\[?\]?[\w.]+(?:\s*:)?)?\s*(?::=|=>|[=!]?={1,2}|[:=(,]|\.equals(?:IgnoreCase)?\()\s*";
+
+/// Before the quotes: letters of the literal's kind, and what makes bytes, strings and secrets of one.
+const MAKES: &str = r"(?:[bfru@$]{1,2}|\[\]byte\(|(?:new\s+)?(?:[\w]+::)?(?:String|SecretStr|SecretString|Secret)(?:::(?:from|new))?\(\s*)?";
+
 struct Pattern {
     regex: Regex,
     /// The group that is the secret.
@@ -21,7 +28,7 @@ struct Pattern {
 
 /// Order matters: whole blocks first, then what has a shape of its own, then what has only a name.
 static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
-    let named = |value: &str| format!(r#"\b[\w.-]*{NAMES}{REST}["'`]?\]?\s*(?::=|=>|[:=(,])\s*{value}"#);
+    let named = |value: &str| format!(r#"\b[\w.-]*{NAMES}{REST}["'`]?\]?{ASSIGNS}{MAKES}{value}"#);
     let table: Vec<(String, usize)> = vec![
         (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s-i:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)".into(), 0),
         (r"\b(?-i:A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16})\b".into(), 0),
@@ -32,8 +39,8 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
         (r"\b(?-i:eyJ)[\w-]{8,}\.(?:(?-i:eyJ)?[\w-]{4,})(?:\.[\w-]*)?".into(), 0),
         (r"[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@".into(), 1),
         (r"\b(?:bearer|basic)\s+([\w.~+/-]{12,}=*)".into(), 1),
-        (named(r#""([^"\n]{3,})"?"#), 1),
-        (named(r"'([^'\n]{3,})'?"), 1),
+        (named(r#"(?:"")?"((?:[^"\\\n]|\\.){3,})"?"#), 1),
+        (named(r"(?:'')?'((?:[^'\\\n]|\\.){3,})'?"), 1),
         (named(r"`([^`\n]{3,})`?"), 1),
     ];
     table
@@ -280,6 +287,23 @@ mod tests {
             ("mysql --password=hunt.3r app".to_owned(), "hunt.3r".to_owned()),
             ("password=12345678".to_owned(), "345678".to_owned()),
             ("Possible hardcoded password: 'hunter22x'".to_owned(), "hunter22x".to_owned()),
+            ("const password: string = \"hunter22x\"".to_owned(), "hunter22x".to_owned()),
+            ("password: str = 'hunter22x'".to_owned(), "hunter22x".to_owned()),
+            ("static PASSWORD: &'static str = \"hunter22x\";".to_owned(), "hunter22x".to_owned()),
+            ("let token: Option<String> = \"hunter22x\"".to_owned(), "hunter22x".to_owned()),
+            ("val password: String? = \"hunter22x\"".to_owned(), "hunter22x".to_owned()),
+            ("var password string = \"hunter22x\"".to_owned(), "hunter22x".to_owned()),
+            ("char password[] = \"hunter22x\";".to_owned(), "hunter22x".to_owned()),
+            ("PASSWORD = b\"hunter22x\"".to_owned(), "hunter22x".to_owned()),
+            ("PASSWORD = rb'hunter22x'".to_owned(), "hunter22x".to_owned()),
+            ("PASSWORD = \"\"\"hunter22x\"\"\"".to_owned(), "hunter22x".to_owned()),
+            ("secret := []byte(\"hunter22x\")".to_owned(), "hunter22x".to_owned()),
+            ("password = new String(\"hunter22x\")".to_owned(), "hunter22x".to_owned()),
+            ("let token = String::from(\"hunter22x\");".to_owned(), "hunter22x".to_owned()),
+            ("if password == \"hunter22x\":".to_owned(), "hunter22x".to_owned()),
+            ("if (password !== 'hunter22x') return".to_owned(), "hunter22x".to_owned()),
+            ("password.equals(\"hunter22x\")".to_owned(), "hunter22x".to_owned()),
+            ("password = \"ab\\\"hunter22x\"".to_owned(), "hunter22x".to_owned()),
             (block, tail.to_owned()),
             (format!("f({tail})"), tail.to_owned()),
             ("key 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b".to_owned(), "84c7d659".to_owned()),
@@ -307,6 +331,9 @@ mod tests {
             "if (token == other.token) {",
             "let token = Token::parse(line2)?;",
             "token: Option<String>,",
+            "let token: Option<String> = find(\"name\");",
+            "if token == other && name == \"root\" {",
+            "password = os.getenv(\"DATABASE\")",
             "def login(user, password: str = None):",
             "  token: ${{ secrets.DEPLOY_2 }}",
             "DB_PASSWORD=$DB_PASSWORD_2",

@@ -24,7 +24,7 @@ use std::{
 };
 
 /// Goes up with every change that makes another finding out of the same report.
-pub const READER_VERSION: u32 = 2;
+pub const READER_VERSION: u32 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
