@@ -145,6 +145,7 @@ documented! {
         params(("id" = Uuid, Path, description = "The scan")),
         responses(
             (status = 200, description = "The scan", body = ScanView),
+            (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
             (status = 404, description = "No such scan", body = Problem, content_type = "application/problem+json"),
             (status = 503, description = "The database is waking up; try again", body = Problem, content_type = "application/problem+json"),
         ), security(("token" = [])))]
@@ -198,6 +199,7 @@ documented! {
             (status = 201, description = "The place", body = UploadTarget),
             (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
             (status = 413, description = "The body is longer than 64 KiB", body = Problem, content_type = "application/problem+json"),
+            (status = 503, description = "Try again", body = Problem, content_type = "application/problem+json"),
         ), security(("token" = [])))]
     create_upload;
 
@@ -219,6 +221,7 @@ documented! {
         params(("id" = Uuid, Path, description = "The repository")),
         responses(
             (status = 200, description = "The repository", body = RepositoryView),
+            (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
             (status = 404, description = "No such repository", body = Problem, content_type = "application/problem+json"),
             (status = 503, description = "The database is waking up; try again", body = Problem, content_type = "application/problem+json"),
         ), security(("token" = [])))]

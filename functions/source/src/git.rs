@@ -101,9 +101,10 @@ pub(crate) async fn snapshot(
     );
     let wanted = request.wanted;
     let (session, found) = blocking(move || {
-        let mut session = Session::open(channel)?;
-        // Before the server is asked: a push meanwhile makes the answer newer than it says, and never older.
+        // Before the server is asked, and older ones answer with the handshake: a push meanwhile makes the answer newer than it
+        // says, and never older.
         let asked_at = OffsetDateTime::now_utc();
+        let mut session = Session::open(channel)?;
         let found = session.find(&wanted)?;
         Ok((session, (wanted, found, asked_at)))
     })

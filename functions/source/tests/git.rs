@@ -321,6 +321,22 @@ async fn large_files_are_left_out_and_large_repositories_refused() {
 }
 
 #[tokio::test]
+async fn a_default_branch_with_an_endless_name_is_refused_before_anything_runs() {
+    let (server, fixture) = (GitServer::start().await, Fixture::new());
+    let branch = format!("{}/{}", "a".repeat(150), "b".repeat(150));
+    let repo = server.repo("endless.git");
+    repo.commit(&branch, &[("a", b"1")]);
+    repo.git(["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
+    for old in [false, true] {
+        if old {
+            server.rule("/", Rule::Old);
+        }
+        let error = fixture.git(json!({ "url": server.url("endless.git") })).await.unwrap_err();
+        assert!(matches!(error, Error::RepositoryRefused(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_repository_and_a_missing_default_branch_are_told_apart() {
     let (server, fixture) = (GitServer::start().await, Fixture::new());
     server.repo("empty.git");

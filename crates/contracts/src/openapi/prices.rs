@@ -18,6 +18,7 @@ documented! {
         responses(
             (status = 202, description = "Where the file goes", body = PriceBatchAccepted, headers(("Location" = String, description = "Path of the batch"))),
             (status = 400, description = "The request is not valid; `errors` names every field", body = Problem, content_type = "application/problem+json"),
+            (status = 409, description = "The upload that belongs to the Idempotency-Key was given up after two days", body = Problem, content_type = "application/problem+json"),
             (status = 413, description = "The body is longer than 64 KiB", body = Problem, content_type = "application/problem+json"),
             (status = 422, description = "The Idempotency-Key was used with another body", body = Problem, content_type = "application/problem+json"),
             (status = 503, description = "Try again with the same Idempotency-Key", body = Problem, content_type = "application/problem+json"),
@@ -63,6 +64,7 @@ documented! {
         params(("id" = Uuid, Path, description = "The batch")),
         responses(
             (status = 200, description = "The batch", body = PriceBatchView),
+            (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
             (status = 404, description = "No such batch", body = Problem, content_type = "application/problem+json"),
             (status = 503, description = "The database is waking up; try again", body = Problem, content_type = "application/problem+json"),
         ), security(("token" = [])))]
@@ -75,6 +77,7 @@ documented! {
         params(("id" = Uuid, Path, description = "The batch")),
         responses(
             (status = 200, description = "It is withdrawn", body = PriceBatchView),
+            (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
             (status = 404, description = "No such batch", body = Problem, content_type = "application/problem+json"),
             (status = 409, description = "It is not published, or it holds ports or regions", body = Problem, content_type = "application/problem+json"),
             (status = 503, description = "The database is waking up; try again", body = Problem, content_type = "application/problem+json"),

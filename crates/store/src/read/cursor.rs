@@ -44,13 +44,27 @@ pub(super) fn micros(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
+/// Of the years 1970 to 9999: Postgres does not know all those that a cursor could name.
 pub(super) fn from_micros(micros: i64) -> Result<OffsetDateTime, StoreError> {
+    if !(0..253_402_300_800_000_000).contains(&micros) {
+        return Err(StoreError::BadCursor);
+    }
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(|_| StoreError::BadCursor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_no_scan_has_is_refused() {
+        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        assert_eq!(from_micros(micros(now)).unwrap(), now);
+        assert_eq!(from_micros(253_402_300_799_999_999).unwrap().year(), 9999);
+        for bad in [i64::MIN, -300_000_000_000_000_000, -1, 253_402_300_800_000_000, i64::MAX] {
+            assert!(from_micros(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_cursor_is_read_back_and_a_made_up_one_is_refused() {

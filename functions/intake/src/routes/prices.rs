@@ -25,6 +25,8 @@ const SMALLEST_PART: u64 = 16 * MIB;
 /// S3 takes ten times as many, but the URLs of all must fit into one answer of 6 MB (Lambda quotas, "Invocation payload").
 const MAX_PARTS: u64 = 1_000;
 const VALID: Duration = Duration::from_secs(3600);
+/// The bucket's rule `abort-uploads`.
+const PARTS_KEPT: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// A part of the file: its number from 1, where it begins, how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,11 @@ pub async fn create(context: &Context, caller: &Caller, request: &Request) -> Re
     let before = if key.is_some() { read_asked(context, caller, batch_id, not_accepted).await? } else { None };
     let replay = before.is_some();
     let asked = match before {
-        Some(first) => the_same(first, &asked)?,
+        Some(first) => {
+            let first = the_same(first, &asked)?;
+            still_open(context, &first, now).await?;
+            first
+        }
         None => write_down(context, asked).await?,
     };
     let answer = accepted(context, &asked, now).await?;
@@ -82,6 +88,22 @@ pub async fn create(context: &Context, caller: &Caller, request: &Request) -> Re
         response.headers_mut().insert("location", location);
     }
     Ok(response)
+}
+
+/// Parts can be sent to a multipart upload for as long as S3 keeps it. What was completed is there, and is told as before.
+async fn still_open(context: &Context, first: &PriceBatchAsked, now: OffsetDateTime) -> Result<(), Problem> {
+    if first.multipart_id.is_none() || now - first.accepted_at < PARTS_KEPT {
+        return Ok(());
+    }
+    let key = keys::price_batch_upload(&first.tenant, first.request.kind, first.batch_id);
+    match context.objects.head(&key).await.map_err(|e| not_accepted(&e))? {
+        Some(_) => Ok(()),
+        None => Err(gone()),
+    }
+}
+
+fn gone() -> Problem {
+    Problem::conflict("the upload is not there any more: it was not completed within two days; ask for a new batch")
 }
 
 /// Keeps the first request of an id.
@@ -175,9 +197,7 @@ pub async fn complete(
             "These are not the parts that were sent",
             format!("a part is missing, or has another ETag than was given: {said}"),
         )),
-        Completion::Gone => Err(Problem::conflict(
-            "the upload is not there any more: it was not completed within two days; ask for a new batch",
-        )),
+        Completion::Gone => Err(gone()),
     }
 }
 

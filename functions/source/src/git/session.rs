@@ -16,6 +16,9 @@ use gix::{
 };
 use gix_transport::client::blocking_io::http::Transport;
 
+/// Of a branch, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// A server that has answered the handshake.
 pub(crate) struct Session {
     pub(super) channel: Channel,
@@ -73,7 +76,14 @@ impl Session {
     fn find_default(&mut self) -> Result<Found, Error> {
         let refs = self.refs("HEAD")?;
         if let Some((commit, branch)) = refs.iter().find_map(|r| target(r, "HEAD")) {
-            return Ok(Found { commit, track: branch.unwrap_or_else(|| "HEAD".to_owned()) });
+            let track = branch.unwrap_or_else(|| "HEAD".to_owned());
+            // The server's word. Of the names that people send, intake has made sure.
+            if track.len() > LONGEST_NAME
+                || gix::validate::reference::name(format!("refs/heads/{track}").as_str().into()).is_err()
+            {
+                return Err(Error::RepositoryRefused("the name of its default branch is too long, or none".into()));
+            }
+            return Ok(Found { commit, track });
         }
         // Either there is nothing at all, or HEAD names a branch that is not there.
         let branches = self.refs("refs/heads/")?;
@@ -81,7 +91,9 @@ impl Session {
             return Err(Error::Empty);
         }
         let name = refs.iter().find_map(|r| match r {
-            Ref::Unborn { target, .. } => target.to_string().strip_prefix("refs/heads/").map(str::to_owned),
+            Ref::Unborn { target, .. } => {
+                target.to_string().strip_prefix("refs/heads/").map(|name| name.chars().take(LONGEST_NAME).collect())
+            }
             _ => None,
         });
         Err(Error::RefNotFound { kind: "default branch", name: name.unwrap_or_else(|| "HEAD".to_owned()) })

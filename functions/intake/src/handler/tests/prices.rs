@@ -122,6 +122,24 @@ async fn a_large_file_is_sent_in_parts_and_put_together_once() {
 }
 
 #[tokio::test]
+async fn places_for_parts_that_storage_has_given_up_are_not_handed_out_again() {
+    let bench = bench();
+    let (_, accepted, _) = send(&bench, &event("create-large-price-batch.json")).await;
+    let mut old = asked(&bench).await;
+    let key = keys::price_batch_request(&old.tenant, old.batch_id);
+    let file = keys::price_batch_upload(&old.tenant, BatchKind::Prices, old.batch_id);
+    old.accepted_at -= time::Duration::days(3);
+    bench.objects.put(&key, serde_json::to_vec(&old).unwrap().into(), "application/json").await.unwrap();
+    let (status, problem, _) = send(&bench, &event("create-large-price-batch.json")).await;
+    assert_eq!(status, 409, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("ask for a new batch"), "{problem}");
+    // One that was completed meanwhile is still the same batch.
+    bench.objects.put(&file, "whole".into(), "text/csv").await.unwrap();
+    let (status, again, _) = send(&bench, &event("create-large-price-batch.json")).await;
+    assert_eq!((status, &again["id"]), (202, &accepted["id"]));
+}
+
+#[tokio::test]
 async fn parts_that_were_not_sent_are_refused() {
     let bench = bench();
     let complete = event("complete-price-batch.json");
