@@ -76,6 +76,8 @@ names! {
     aggregator {
         /// Worth another try, for long.
         DATABASE_UNAVAILABLE = "Aggregator.DatabaseUnavailable",
+        /// Worth a few tries: a statement took longer than it may.
+        DATABASE_TIMED_OUT = "Aggregator.DatabaseTimedOut",
         /// Worth another try.
         STORAGE_UNAVAILABLE = "Aggregator.StorageUnavailable",
         PLAN_UNREADABLE = "Aggregator.PlanUnreadable",

@@ -3,7 +3,7 @@ use tokio_postgres::error::SqlState;
 
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// What went wrong between a function and the database. Only [`StoreError::Unavailable`] is worth another try.
+/// What went wrong between a function and the database. What is worth another try says [`StoreError::is_retryable`].
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Asleep, failing over, full, or the connection was lost: the same call may succeed later.
@@ -13,6 +13,9 @@ pub enum StoreError {
         #[source]
         source: Option<Cause>,
     },
+    /// A statement took longer than it may. It may be quicker another time, and whoever tries for an hour tries in vain.
+    #[error("the database took too long: {what}")]
+    TimedOut { what: String },
     /// The password or token could not be had.
     #[error("there is no password for the database")]
     Password(#[source] Cause),
@@ -49,7 +52,7 @@ pub enum StoreError {
 impl StoreError {
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } => true,
+            Self::Unavailable { .. } | Self::TimedOut { .. } => true,
             // The credentials service may answer next time; a wrong password is sorted as Refused.
             Self::Password(_) => true,
             Self::Migration(e) => source_of::<tokio_postgres::Error>(e).is_some_and(is_transient),
@@ -104,6 +107,9 @@ impl From<tokio_postgres::Error> for StoreError {
             Some(db) => format!("{} ({})", db.message(), db.code().code()),
             None => error.to_string(),
         };
+        if error.code() == Some(&SqlState::QUERY_CANCELED) {
+            return Self::TimedOut { what };
+        }
         // A db error has told all it knows; other causes (an i/o error) are kept.
         let transient = is_transient(&error);
         let source = if error.as_db_error().is_some() { None } else { error.into_source() };

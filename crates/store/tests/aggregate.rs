@@ -5,8 +5,9 @@ mod common;
 use common::{Run, World};
 use dunlin_contracts::steps::Summary;
 use dunlin_core::{job::JobOutcome::*, scan::ScanState, selection::Shard};
-use dunlin_store::{Aggregation, Commit, Prepared};
+use dunlin_store::{Aggregation, Commit, DatabaseConfig, Prepared, Store, StoreError};
 use dunlin_testkit::fixtures::finding;
+use std::time::Duration;
 
 #[tokio::test]
 async fn the_first_scan_opens_everything() {
@@ -343,6 +344,33 @@ async fn two_scans_of_one_track_at_once_come_out_as_one_after_the_other() {
     let states = world.all_states().await;
     assert_eq!(states.iter().filter(|s| *s == "open" || *s == "reopened").count(), 2, "{states:?}");
     assert_eq!(states.len(), 5);
+}
+
+#[tokio::test]
+async fn a_wait_for_another_scan_and_a_slow_statement_are_told_apart() {
+    let world = World::new().await;
+    let run = Run::of("ruff");
+    let input = world.input(1, &run);
+    let impatient = DatabaseConfig { statement_timeout: Duration::from_millis(300), ..world.db.config() };
+    let mut store = Store::connect(&impatient).await.unwrap();
+    store.register_scan(&input.0, false).await.unwrap();
+    common::load(&mut store, &run).await;
+
+    let mut other = world.db.client().await;
+    let holding = other.transaction().await.unwrap();
+    let track = format!("track/{}/{}/{}", input.0.tenant, input.0.repository_id, input.1.track);
+    holding.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&track]).await.unwrap();
+    let aggregation = Aggregation { scan: &input.0, snapshot: &input.1, plan: &input.2, jobs: &input.3 };
+    let waited = store.aggregate(aggregation).await.err().unwrap();
+    assert!(matches!(waited, StoreError::Unavailable { .. }), "{waited:?}");
+    holding.rollback().await.unwrap();
+
+    let holding = other.transaction().await.unwrap();
+    holding.batch_execute("lock table findings in access exclusive mode").await.unwrap();
+    let slow = store.aggregate(aggregation).await.err().unwrap();
+    assert!(matches!(slow, StoreError::TimedOut { .. }) && slow.is_retryable(), "{slow:?}");
+    holding.rollback().await.unwrap();
+    assert!(matches!(store.aggregate(aggregation).await.unwrap(), Prepared::Ready(_)));
 }
 
 #[tokio::test]

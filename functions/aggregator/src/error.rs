@@ -12,6 +12,8 @@ pub enum Error {
     PlanUnreadable(String),
     #[error("the database is not available")]
     DatabaseUnavailable(#[source] StoreError),
+    #[error("the database takes too long")]
+    DatabaseTimedOut(#[source] StoreError),
     #[error("the database refused")]
     DatabaseRejected(#[source] StoreError),
     #[error("storage does not answer")]
@@ -28,7 +30,11 @@ pub enum Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        if error.is_retryable() { Self::DatabaseUnavailable(error) } else { Self::DatabaseRejected(error) }
+        match error {
+            StoreError::TimedOut { .. } => Self::DatabaseTimedOut(error),
+            error if error.is_retryable() => Self::DatabaseUnavailable(error),
+            error => Self::DatabaseRejected(error),
+        }
     }
 }
 
@@ -50,6 +56,7 @@ impl Named for Error {
             Self::BadInput(_) => names::BAD_INPUT,
             Self::PlanUnreadable(_) => names::PLAN_UNREADABLE,
             Self::DatabaseUnavailable(_) => names::DATABASE_UNAVAILABLE,
+            Self::DatabaseTimedOut(_) => names::DATABASE_TIMED_OUT,
             Self::DatabaseRejected(_) => names::DATABASE_REJECTED,
             Self::StorageRefused(_) => names::STORAGE_REFUSED,
             // A full disk may hold what an earlier invocation left: another environment has an empty one.

@@ -14,10 +14,14 @@ pub(super) struct Matched {
 /// Scans of one line of history are matched one after the other.
 pub(super) async fn lock_track(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<(), StoreError> {
     let name = format!("track/{}/{}/{}", input.scan.tenant, input.scan.repository_id, input.snapshot.track);
-    // Everything was loaded for this, and the other aggregation takes its time: only the statement's own bound ends the wait.
-    tx.batch_execute("set local lock_timeout = 0").await?;
+    // Everything was loaded for this, and the other aggregation takes its time: the wait may last as long as a statement. It ends as
+    // a lock that was not free, which is worth many tries, and not as a statement that is too slow.
+    tx.batch_execute(
+        "select set_config('lock_timeout', current_setting('statement_timeout'), true); set local statement_timeout = 0",
+    )
+    .await?;
     tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&text(&name)]).await?;
-    tx.batch_execute("set local lock_timeout to default").await?;
+    tx.batch_execute("set local lock_timeout to default; set local statement_timeout to default").await?;
     Ok(())
 }
 
