@@ -24,7 +24,8 @@ async fn migrations_run_once_however_often_they_are_asked_for() {
             "V8__fewer_indexes",
             "V9__prices",
             "V10__short_statistics",
-            "V11__tables_of_one_range"
+            "V11__tables_of_one_range",
+            "V12__places_again"
         ]
     );
     let second = store.migrate().await.unwrap();

@@ -57,8 +57,11 @@ pub enum Withdrawal {
 /// `$1` is the tenant, `$2` the kind, `$3` the digest, `$4` the batch.
 const LOCK_CONTENT: &str =
     "select pg_advisory_xact_lock(hashtextextended('content/' || $1 || '/' || $2 || '/' || $3, 0))";
+/// As the index `price_batches_by_content` has it: values of ports and regions that are published may have been changed since, so the
+/// same file again is another batch.
 const SAME_CONTENT: &str = "select id from price_batches
-    where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4 and state in ('loading', 'published')";
+    where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4
+        and (state = 'loading' or (state = 'published' and kind = 'prices'))";
 
 impl Store {
     /// Makes the batch known, with what the sender said about it. What is known of it already stays.
