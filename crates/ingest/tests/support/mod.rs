@@ -57,7 +57,7 @@ impl World {
         let etag = self.objects.head(&key).await.unwrap().unwrap().etag;
         PriceBatchMessage {
             version: VERSION,
-            batch_id: BatchId::derived(&tenant, &key, &etag),
+            batch_id: BatchId::derived(&tenant, &key, &etag, None),
             tenant,
             kind,
             key,
