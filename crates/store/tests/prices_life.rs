@@ -181,6 +181,9 @@ async fn a_correction_of_what_cannot_be_corrected_fails_and_says_why() {
         assert!(why.contains(&replaced.batch_id.to_string()), "{why}");
         let view = store.price_batch(&kit.tenant, batch.batch_id).await.unwrap().unwrap();
         assert_eq!(view.error, Some(why));
+        // Its rows are gone at once: they were no part of `prices`.
+        let table: Option<String> = kit.one(&format!("select to_regclass('price_rows_{}')::text", row.number)).await;
+        assert_eq!(table, None, "{n}");
     }
     assert_eq!(kit.rate().await, "-");
 }
