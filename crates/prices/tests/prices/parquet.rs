@@ -244,6 +244,10 @@ fn a_price_of_any_type_is_the_same_price() {
     assert_eq!(amounts(&found), [(1, 12_340)]);
     assert_eq!(faults(&found), [(2, "0.0", "not_positive"), (3, "-12.3", "not_positive")]);
 
+    let long = Column::Text(vec![Some(vec![0; 17]), Some([vec![0; 15], vec![100]].concat())]);
+    let found = prices_of("binary price (decimal(9, 2))", long);
+    assert_eq!((amounts(&found), faults(&found)), (vec![(2, 100)], vec![(1, "a decimal of 17 bytes", "row_too_long")]));
+
     let found = prices_of("binary price (utf8)", text(&["12.34", "1e3", ""]));
     assert_eq!(amounts(&found), [(1, 1234)]);
     assert_eq!(faults(&found), [(2, "1e3", "not_a_number"), (3, "", "missing_value")]);
