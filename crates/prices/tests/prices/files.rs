@@ -74,6 +74,11 @@ fn what_is_wrong_with_a_header_is_named_by_column() {
         assert_eq!(told(&bad_file(BatchKind::Prices, blank.as_bytes())), [("", "unreadable")]);
     }
     let hostile = bad_file(BatchKind::Prices, format!("a\u{202e}{},", "b".repeat(300)).as_bytes());
+    // Of thousands of names no more are counted than are named; a column that stands behind them is not missing.
+    let names: String = (0..3000).map(|n| format!("column {n},")).collect();
+    let many = bad_file(BatchKind::Prices, format!("{names}day,price,day\n").as_bytes());
+    assert_eq!((many.first.len() as u64, many.rows), (many.reasons.values().sum(), 1));
+    assert_eq!(told(&many)[96..], [("orig_code", "missing_column"), ("dest_code", "missing_column")]);
     let column = hostile.first[0].column.clone().unwrap();
     assert!(column.starts_with("a\\u{202e}b") && column.chars().count() < 100, "{column}");
 }
