@@ -239,6 +239,22 @@ fn a_small_file_that_becomes_large_is_read_in_little_memory() {
     assert!(feeds > 1000);
 }
 
+#[test]
+fn a_line_without_an_end_is_not_unpacked_to_its_end() {
+    let mut packed = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    packed.write_all(format!("{HEADER}{ROW}").as_bytes()).unwrap();
+    for _ in 0..200 {
+        packed.write_all(&[b'x'; 1 << 20]).unwrap();
+    }
+    let packed = packed.finish().unwrap();
+    assert!(packed.len() < 100_000);
+    let found = read_whole(&packed, 64 << 10).unwrap();
+    let bomb = "it unpacks to a thousand times its size, or to 512 GB";
+    assert_eq!((found.rows.len(), found.faults.rows), (1, 1));
+    let told: Vec<_> = found.bad.iter().map(|bad| (bad.line, bad.reason.as_str())).collect();
+    assert_eq!((told, found.bad[1].value.as_str()), (vec![(3, "row_too_long"), (3, "unreadable")], bomb));
+}
+
 fn json(text: &[u8]) -> Found {
     let found = read_whole(text, 64 << 10).unwrap();
     for piece in [1, 7] {
