@@ -1,8 +1,9 @@
 //! The machine of price batches against the Rust types.
 
 use crate::machine::{Machine, PAYLOAD_LIMIT, filled, function_of, is_a};
-use dunlin_contracts::prices::{
-    InspectorInput, InspectorOutput, LOADER_INPUT, LoaderInput, PriceNotice, PublisherInput, RangeItem,
+use dunlin_contracts::{
+    errors,
+    prices::{InspectorInput, InspectorOutput, LOADER_INPUT, LoaderInput, PriceNotice, PublisherInput, RangeItem},
 };
 use dunlin_core::{job::Compute, prices::BatchState};
 use serde_json::{Value, json};
@@ -86,9 +87,12 @@ fn a_job_on_batch_gets_what_the_function_gets() {
     // What Lambda has not enough of, Batch has.
     let catch = &states["Load range"]["Catch"][0];
     assert_eq!(catch["Next"], "Load range on Batch");
-    for name in ["Sandbox.Timedout", "Runtime.OutOfMemory", "States.Timeout"] {
+    for name in ["Sandbox.Timedout", "Runtime.OutOfMemory", "States.Timeout", errors::loader::DISK_FULL] {
         assert!(catch["ErrorEquals"].as_array().unwrap().contains(&json!(name)), "{name}");
     }
+    // Another try there would fill the same disk.
+    let tried_again = states["Load range"]["Retry"].to_string();
+    assert!(!tried_again.contains(errors::loader::DISK_FULL), "{tried_again}");
 }
 
 #[test]
