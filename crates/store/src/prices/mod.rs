@@ -26,8 +26,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_postgres::{Row, Transaction};
 
-/// For statements that read or sort all of a batch: as long as whoever asked for them is there.
-const LONG: &str = "set local statement_timeout = 0; set local jit = off";
+/// For statements that read or sort all of a batch, and for transactions that wait while somebody reads a file: as long as whoever
+/// asked for them is there. Who has gone without a word is noticed by the server, which asks every connection that is silent.
+const LONG: &str =
+    "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; set local jit = off";
 
 /// For a transaction that another one of the same call follows: what that one commits is on the disk only with what this one did. A
 /// server that fails between them has lost this one, and the call fails too and is tried again.
