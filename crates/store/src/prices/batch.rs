@@ -7,7 +7,7 @@ use crate::{
     values::{self, signed, signed32, text},
 };
 use dunlin_contracts::{
-    prices::{PriceBatchAsked, PriceBatchMessage},
+    prices::{CANNOT_REPLACE, PriceBatchAsked, PriceBatchMessage},
     steps::StepError,
 };
 use dunlin_core::{
@@ -31,6 +31,19 @@ pub struct BatchRow {
     /// Of a batch that has ended.
     pub bad_rows: u64,
     pub replaces: Option<Uuid>,
+    /// Of one that failed: the name of an error and its cause, or a sentence about what it replaces.
+    pub error: Option<String>,
+}
+
+impl BatchRow {
+    /// Why it failed.
+    pub fn failure(&self) -> Option<StepError> {
+        let text = self.error.as_deref().filter(|_| self.state == BatchState::Failed)?;
+        let (name, cause) = text.split_once(": ").unwrap_or((text, ""));
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'));
+        let (name, cause) = if is_name { (name, cause) } else { (CANNOT_REPLACE, text) };
+        Some(StepError { name: name.to_owned(), cause: cause.to_owned() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

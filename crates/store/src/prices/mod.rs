@@ -48,8 +48,9 @@ async fn locked(tx: &Transaction<'_>, batch: &PriceBatchMessage) -> Result<Batch
 }
 
 async fn read_batch(tx: &Transaction<'_>, batch: &PriceBatchMessage, lock: &str) -> Result<BatchRow, StoreError> {
-    let sql =
-        format!("select number, kind, state, rows, bad_rows, replaces from price_batches where {OF_MESSAGE} {lock}");
+    let sql = format!(
+        "select number, kind, state, rows, bad_rows, replaces, error from price_batches where {OF_MESSAGE} {lock}"
+    );
     let (tenant, id, kind) = (batch.tenant.as_str(), batch.batch_id.as_uuid(), batch.kind.as_str());
     let key: [Param<'_>; 3] = [param(&tenant), param(&id), param(&kind)];
     let row = tx.query_typed_opt(&sql, &key).await?.ok_or(StoreError::NoBatch(batch.batch_id))?;
@@ -66,6 +67,7 @@ fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
         rows: row.get::<_, Option<i64>>("rows").map_or(0, values::unsigned),
         bad_rows: values::unsigned(row.get("bad_rows")),
         replaces: row.get("replaces"),
+        error: row.get("error"),
     })
 }
 
