@@ -71,7 +71,7 @@ pub enum Command {
     /// Send batches of prices, ports and regions, and ask what prices there are
     #[command(subcommand, after_help = crate::prices::args::EXAMPLES)]
     Prices(crate::prices::args::Prices),
-    /// Have an address told about every scan that ends
+    /// Have an address told about every scan and every price batch that ends
     #[command(subcommand)]
     Webhook(Webhook),
     /// Print completions for a shell

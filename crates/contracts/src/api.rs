@@ -132,7 +132,7 @@ pub struct CredentialPut {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookPut {
-    /// `https://...`; told about every scan of the organisation that ends.
+    /// `https://...`; told about every scan and every price batch of the organisation that ends.
     #[schema(
         format = "uri",
         max_length = 2000,

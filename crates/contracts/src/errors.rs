@@ -119,6 +119,8 @@ names! {
         DATABASE_REJECTED = "Loader.DatabaseRejected",
         /// The file is gone, or is another one than was inspected.
         FILE_UNUSABLE = "Loader.FileUnusable",
+        /// There is no room for the list of bad rows: Batch has more.
+        DISK_FULL = "Loader.DiskFull",
         BAD_INPUT = "Loader.BadInput",
         /// On Batch: the job was told to stop.
         TERMINATED = "Loader.Terminated",

@@ -77,6 +77,9 @@ pub struct CreatedObject {
     pub size: u64,
     #[serde(default)]
     pub etag: String,
+    /// Hexadecimal. Of one PUT; later ones of the same key have greater ones.
+    #[serde(default)]
+    pub sequencer: String,
 }
 
 /// Source and detail type of [`ObjectCreated`].

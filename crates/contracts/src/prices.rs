@@ -68,6 +68,8 @@ pub struct InspectorOutput {
     /// Of a batch that has ended, as in [`PublisherOutput`].
     pub rows: u64,
     pub bad_rows: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
     /// Ranges that are to be loaded. None when the file as a whole is bad: then it goes straight to its rejection.
     pub ranges: Vec<RangeItem>,
 }
@@ -108,7 +110,15 @@ pub struct PublisherOutput {
     pub state: BatchState,
     pub rows: u64,
     pub bad_rows: u64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
 }
+
+/// Names of [`PriceNotice::error`] that no function fails with: what the batch replaces is not there to be replaced, or would stay.
+pub const CANNOT_REPLACE: &str = "PriceBatch.CannotReplace";
+/// The execution succeeded, and the batch had no end.
+pub const WITHOUT_RESULT: &str = "PriceBatch.WithoutResult";
 
 /// Input of `notifier` about a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,9 +80,14 @@ impl BatchId {
         Self(uuid_v7(now))
     }
 
-    /// The id of a file that was put into S3 without asking: the same object with the same content always has it.
-    pub fn derived(tenant: &TenantId, key: &str, etag: &str) -> Self {
-        Self(Uuid::new_v5(&NAMESPACE, format!("batch\n{tenant}\n{key}\n{etag}").as_bytes()))
+    /// The id of a file that was put into S3 without asking. `sequencer` is of the event that tells of it: it is the same however often
+    /// the event comes, and another when the same file is put there again. Without one, an object with this content is one batch.
+    pub fn derived(tenant: &TenantId, key: &str, etag: &str, sequencer: Option<&str>) -> Self {
+        let mut name = format!("batch\n{tenant}\n{key}\n{etag}");
+        if let Some(sequencer) = sequencer {
+            name = format!("{name}\n{sequencer}");
+        }
+        Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
     }
 
     /// The id that one `Idempotency-Key` of one tenant always has.

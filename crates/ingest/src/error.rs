@@ -1,5 +1,6 @@
 use dunlin_cloud::CloudError;
 use dunlin_store::StoreError;
+use std::io;
 
 /// Why a step of a batch fails. Bad rows are no failure: they reject the batch.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +21,9 @@ pub enum Error {
     #[error("storage refused")]
     StorageRefused(#[source] CloudError),
     #[error("the file stopped in the middle")]
-    StorageStream(#[source] std::io::Error),
+    StorageStream(#[source] io::Error),
     #[error("there is no room for the list of bad rows")]
-    Scratch(#[source] std::io::Error),
+    Scratch(#[source] io::Error),
 }
 
 /// What the caller has to know of an [`Error`].
@@ -37,6 +38,8 @@ pub enum Kind {
     /// Worth another try.
     StorageUnavailable,
     StorageRefused,
+    /// Of the machine's own: another one may have more of it.
+    DiskFull,
 }
 
 impl Error {
@@ -48,7 +51,7 @@ impl Error {
             Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
             Self::DatabaseRejected(_) => Kind::DatabaseRejected,
             Self::StorageRefused(_) => Kind::StorageRefused,
-            // A full disk may hold what an earlier invocation left: another environment has an empty one.
+            Self::Scratch(error) if is_full(error) => Kind::DiskFull,
             Self::Storage(_) | Self::StorageStream(_) | Self::Scratch(_) => Kind::StorageUnavailable,
         }
     }
@@ -57,6 +60,10 @@ impl Error {
     pub fn input(error: serde_json::Error) -> Self {
         Self::BadInput(error.to_string())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl From<StoreError> for Error {
@@ -77,5 +84,17 @@ impl From<CloudError> for Error {
             _ if error.is_retryable() => Self::Storage(error),
             _ => Self::StorageRefused(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_told_from_one_that_fails() {
+        let kind = |code: i32| Error::Scratch(io::Error::from_raw_os_error(code)).kind();
+        // ENOSPC and EDQUOT of Linux; EIO.
+        assert_eq!([28, 122, 5].map(kind), [Kind::DiskFull, Kind::DiskFull, Kind::StorageUnavailable]);
     }
 }

@@ -76,8 +76,8 @@ async fn go_on(
         return Ok(noted);
     }
     load_with(objects, store, batch, 0).await?;
-    let PublisherOutput { state, rows, bad_rows } = finish_with(&**objects, store, batch).await?;
-    Ok(InspectorOutput { ended: true, state, rows, bad_rows, ranges: Vec::new() })
+    let PublisherOutput { state, rows, bad_rows, error } = finish_with(&**objects, store, batch).await?;
+    Ok(InspectorOutput { ended: true, state, rows, bad_rows, error, ranges: Vec::new() })
 }
 
 /// As many rows as it has bytes for, and no more.
@@ -119,7 +119,14 @@ fn ended_before(known: &BatchRow) -> Option<InspectorOutput> {
 }
 
 fn ended(row: &BatchRow) -> InspectorOutput {
-    InspectorOutput { ended: true, state: row.state, rows: row.rows, bad_rows: row.bad_rows, ranges: Vec::new() }
+    InspectorOutput {
+        ended: true,
+        state: row.state,
+        rows: row.rows,
+        bad_rows: row.bad_rows,
+        error: row.failure(),
+        ranges: Vec::new(),
+    }
 }
 
 /// What the sender said. A file that was put into S3 by itself has nothing to say; an upload without its request is nobody's.
@@ -164,7 +171,14 @@ async fn note(
         Err(faults) => {
             let state = store.file_is_bad(batch, faults).await?;
             tracing::info!(faults = faults.reasons.len(), "the file as a whole is bad");
-            return Ok(InspectorOutput { ended: state.is_end(), state, rows: 0, bad_rows: 0, ranges: Vec::new() });
+            return Ok(InspectorOutput {
+                ended: state.is_end(),
+                state,
+                rows: 0,
+                bad_rows: 0,
+                error: None,
+                ranges: Vec::new(),
+            });
         }
     };
     let ranges = &inspection.ranges;
@@ -177,7 +191,7 @@ async fn note(
                 false => Compute::Lambda,
             };
             let ranges = ranges.iter().map(|range| RangeItem { range: range.range, compute: compute(range) }).collect();
-            Ok(InspectorOutput { ended: false, state: BatchState::Loading, rows: 0, bad_rows: 0, ranges })
+            Ok(InspectorOutput { ended: false, state: BatchState::Loading, rows: 0, bad_rows: 0, error: None, ranges })
         }
         Inspected::Duplicate(first) => {
             tracing::info!(same_as = %first, "the same content was sent before");

@@ -68,7 +68,7 @@ pub(crate) async fn sweep(store: &mut Store) {
 }
 
 fn output(row: &BatchRow) -> PublisherOutput {
-    PublisherOutput { state: row.state, rows: row.rows, bad_rows: row.bad_rows }
+    PublisherOutput { state: row.state, rows: row.rows, bad_rows: row.bad_rows, error: row.failure() }
 }
 
 pub(crate) async fn finish_with(

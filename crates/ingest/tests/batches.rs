@@ -9,7 +9,7 @@ use dunlin_core::{
     job::Compute,
     prices::{BatchKind, BatchState, Reason},
 };
-use dunlin_ingest::Kind;
+use dunlin_ingest::{Kind, Limits};
 use flate2::{Compression, write::GzEncoder};
 use std::{fmt::Write as _, io::Write as _};
 use support::{LAMBDA_BYTES, World};
@@ -80,6 +80,32 @@ async fn everything_that_is_wrong_is_in_one_report() {
     // The same bad file may be sent again, for instance when its ports have come.
     let again = world.put(BatchKind::Prices, "again.csv", file.as_bytes()).await;
     assert_eq!(world.run(&again).await.unwrap().state, BatchState::Rejected);
+}
+
+#[tokio::test]
+async fn a_correction_of_what_is_not_there_says_so_at_once_and_again() {
+    let world = World::with_ports().await;
+    let missing = world.put(BatchKind::Prices, "never.csv", b"").await.batch_id.as_uuid();
+    for (name, at_once) in [("a.csv", false), ("b.csv", true)] {
+        let batch = world.put(BatchKind::Prices, name, good_rows(9).as_bytes()).await;
+        world.store().await.register_batch(&batch, None).await.unwrap();
+        let sql = "update price_batches set replaces = $2 where id = $1";
+        world.database.client().await.execute(sql, &[&batch.batch_id.as_uuid(), &missing]).await.unwrap();
+        for _ in 0..2 {
+            let error = if at_once {
+                let limits = Limits { lambda_bytes: LAMBDA_BYTES, at_once_bytes: LAMBDA_BYTES };
+                let ended = dunlin_ingest::inspect(&world.objects, &world.config(), &batch, limits).await.unwrap();
+                assert_eq!(ended.state, BatchState::Failed);
+                ended.error.unwrap()
+            } else {
+                let ended = world.run(&batch).await.unwrap();
+                assert_eq!(ended.state, BatchState::Failed);
+                ended.error.unwrap()
+            };
+            assert_eq!(error.name, "PriceBatch.CannotReplace");
+            assert!(error.cause.contains(&missing.to_string()), "{}", error.cause);
+        }
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ impl<'a> Value<'a> {
     pub fn check<T>(&'a self, of: impl FnOnce(&'a [u8]) -> Result<T, Reason>) -> Result<T, Option<Reason>> {
         let (text, read) = match self {
             Self::Text(text) => (text, of(text)),
+            // Nobody looks through that for every row that has it.
+            Self::Bad(_, Reason::RowTooLong) => return Err(Some(Reason::RowTooLong)),
             Self::Bad(text, reason) => (text, Err(*reason)),
             Self::Told => return Err(None),
         };

@@ -1,7 +1,7 @@
 //! The header of a CSV file: which field is which column.
 
 use crate::{output::Naming, split::Fields};
-use dunlin_core::prices::{BatchKind, Faults, Reason};
+use dunlin_core::prices::{BatchKind, FIRST_BAD_ROWS, Faults, Reason};
 use std::str;
 
 /// The faults of a file as a whole.
@@ -30,17 +30,15 @@ pub(crate) fn columns<'a>(
     let (mut bad, mut faults) = (Vec::new(), Faults::default());
     let mut naming = Naming { bad: &mut bad, faults: &mut faults, line, any: false };
     let mut found = Vec::new();
+    // With room for every column that is missing.
+    let most = FIRST_BAD_ROWS - kind.columns().len();
     for name in names {
         match (0_u8..).zip(kind.columns()).find(|(_, column)| column.as_bytes() == name) {
-            Some((index, column)) if found.contains(&index) => {
-                naming.add(Some(column), name, Reason::RepeatedColumn);
-            }
-            Some((index, _)) => found.push(index),
+            Some((index, _)) if !found.contains(&index) => found.push(index),
+            // A header of thousands of names is none: of its faults no more are counted than are shown.
+            _ if naming.bad.len() >= most => {}
+            Some((_, column)) => naming.add(Some(column), name, Reason::RepeatedColumn),
             None => naming.extra(name),
-        }
-        // A header of thousands of names is none.
-        if naming.bad.len() >= 1000 {
-            break;
         }
     }
     for (index, column) in (0_u8..).zip(kind.columns()) {

@@ -7,7 +7,7 @@ use crate::{
     output::Output,
     ports::{PortTable, is_code},
     source::Source,
-    split::Fields,
+    split::{Fields, MAX_RECORD},
     value,
 };
 use dunlin_core::prices::{BatchKind, Format, Layout, MAX_ROWS, Range, Reason};
@@ -67,6 +67,7 @@ impl Rows for Sink<'_, '_> {
         while let Some(rest) = bytes.get(at..)
             && let Some(length) = memchr(b'\n', rest)
             && let Some(record) = rest.get(..length)
+            && length < MAX_RECORD
         {
             let record = record.strip_suffix(b"\r").unwrap_or(record);
             let Some(row) = self.prices.plain(record, line) else { break };

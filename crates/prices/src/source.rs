@@ -4,11 +4,22 @@ use crate::{
     decode::{Broken, Decoder},
     frame::{Framer, Rows},
 };
-use dunlin_core::prices::{Compression, Format, Layout, Range, Reason};
+use dunlin_core::prices::{Compression, Format, Layout, MAX_ROWS, Range, Reason};
+
+/// Rows differ, so that text of them becomes a fiftieth, or a hundredth, of itself and never this small a part.
+const MAX_RATIO: u64 = 1000;
+/// What any file may become.
+const FREE_BYTES: u64 = 64 << 20;
+/// What no file may become: 256 bytes for each of as many rows as a batch may have.
+const MAX_PLAIN: u64 = 256 * MAX_ROWS;
+const BOMB: Broken = (Reason::Unreadable, "it unpacks to a thousand times its size, or to 512 GB");
 
 #[derive(Debug)]
 pub(crate) struct Source {
     decoder: Option<Decoder>,
+    /// What the decoder took and gave, in bytes.
+    packed: u64,
+    unpacked: u64,
     /// What the decoder gave, and how much of it was taken.
     plain: Vec<u8>,
     taken: usize,
@@ -27,6 +38,8 @@ impl Source {
         let whole = range.has_header || layout.compression != Compression::None;
         Self {
             decoder,
+            packed: 0,
+            unpacked: 0,
             plain: Vec::new(),
             taken: 0,
             more: false,
@@ -57,6 +70,12 @@ impl Source {
                 Ok(taken) => {
                     at += taken;
                     self.more = taken > 0 || !self.plain.is_empty();
+                    self.packed += taken as u64;
+                    self.unpacked += self.plain.len() as u64;
+                    if self.unpacked > most(self.packed) {
+                        self.plain.clear();
+                        self.broken = Some(BOMB);
+                    }
                 }
                 Err(broken) => {
                     self.plain.clear();
@@ -73,6 +92,11 @@ impl Source {
         let end = self.broken.or_else(|| self.decoder.as_ref().and_then(|decoder| decoder.finish().err()));
         self.framer.finish(end, rows);
     }
+}
+
+/// So many bytes may come of so many packed ones.
+fn most(packed: u64) -> u64 {
+    packed.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES).min(MAX_PLAIN)
 }
 
 /// Never full.

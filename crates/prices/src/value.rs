@@ -15,6 +15,8 @@ const EPOCH: i32 = 2_451_545;
 /// Letters of a name, of a slug.
 const MAX_NAME: usize = 200;
 const MAX_SLUG: usize = 100;
+/// In proportion to a binary fraction: at least four units in its last place, at most eight.
+const FEW_UNITS: f64 = 4.0 * f64::EPSILON;
 
 impl Day {
     pub fn date(self) -> Option<Date> {
@@ -158,9 +160,9 @@ pub(crate) fn float_price(value: f64) -> Result<i64, Reason> {
     if hundredths > MAX_PRICE as f64 {
         return Err(Reason::AbsurdPrice);
     }
-    // Two digits have no exact binary fraction; what is further away than rounding explains has more digits. Not in proportion
-    // above 1: a thousandth of a large price is a digit, too.
-    if (hundredths / 100.0 - value).abs() > value.min(1.0) * 1e-6 {
+    // Two digits have no exact binary fraction, and a sum of some is off by a few units in the last place. What is further away has
+    // more digits.
+    if (hundredths / 100.0 - value).abs() > value * FEW_UNITS {
         return Err(Reason::TooPrecise);
     }
     Ok(hundredths as i64)
@@ -289,12 +291,23 @@ mod tests {
         for hundredths in (1..2_000_000).chain(MAX_PRICE - 1000..=MAX_PRICE) {
             assert_eq!(float_price(hundredths as f64 / 100.0), Ok(hundredths));
         }
+        // What computers make of them.
+        for (value, hundredths) in
+            [(0.1 + 0.2, 30), (4.35 * 100.0 / 100.0, 435), (1.1 + 2.2 + 3.3, 660), (0.07 * 3.0, 21)]
+        {
+            assert_eq!(float_price(value), Ok(hundredths), "{value}");
+        }
         for (value, reason) in [
             (f64::NAN, Reason::NotANumber),
             (f64::INFINITY, Reason::NotANumber),
             (-0.0, Reason::NotPositive),
             (-5.0, Reason::NotPositive),
             (12.345, Reason::TooPrecise),
+            (12.340_000_9, Reason::TooPrecise),
+            (0.010_000_000_1, Reason::TooPrecise),
+            (9_999_999.990_000_1, Reason::TooPrecise),
+            // Of 32 bits, written as 64.
+            (f64::from(12.34_f32), Reason::TooPrecise),
             (0.001, Reason::TooPrecise),
             (12_345.678, Reason::TooPrecise),
             (9_999_999.994, Reason::TooPrecise),

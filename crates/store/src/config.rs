@@ -70,12 +70,15 @@ pub struct DatabaseConfig {
     pub statement_timeout: Duration,
     /// How often the server looks whether the client of a running statement is still there; zero: only when it has an answer.
     pub client_check: Duration,
+    /// A function that stopped in the middle of a transaction must not hold its locks for ever. Not for transactions that wait for a file.
+    pub idle_in_transaction: Duration,
 }
 
 impl DatabaseConfig {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(35);
     pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
     pub const CLIENT_CHECK: Duration = Duration::from_secs(10);
+    pub const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(300);
 
     pub fn new(host: impl Into<String>, port: u16, name: impl Into<String>, user: impl Into<String>) -> Self {
         Self {
@@ -89,6 +92,7 @@ impl DatabaseConfig {
             connect_timeout: Self::CONNECT_TIMEOUT,
             statement_timeout: Self::STATEMENT_TIMEOUT,
             client_check: Self::CLIENT_CHECK,
+            idle_in_transaction: Self::IDLE_IN_TRANSACTION,
         }
     }
 }

@@ -18,8 +18,6 @@ const RDS_CA: &[u8] = include_bytes!("../certs/rds-ca.pem");
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// A machine that went away without a word is noticed after about twice this, and what it held is free again.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A function that died in the middle of a transaction must not hold its locks for ever.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(300);
 
 /// One connection, for one invocation.
 pub struct Store {
@@ -81,7 +79,7 @@ impl Store {
                  -c tcp_keepalives_count=6 -c tcp_user_timeout={}",
                 config.statement_timeout.as_millis(),
                 LOCK_TIMEOUT.as_millis(),
-                IDLE_IN_TRANSACTION.as_millis(),
+                config.idle_in_transaction.as_millis(),
                 config.client_check.as_millis(),
                 2 * SILENCE.as_millis(),
                 silence = SILENCE.as_secs(),

@@ -89,6 +89,52 @@ async fn the_same_content_twice_is_one_batch() {
 }
 
 #[tokio::test]
+async fn a_correction_whose_content_is_another_live_batch_is_no_duplicate_of_it() {
+    let kit = Kit::new().await;
+    let mut store = kit.db.store().await;
+    let (old, same, first, second) = (kit.prices(1), kit.prices(2), kit.prices(3), kit.prices(4));
+    kit.publish(&old, &three(1000)).await;
+    kit.ready(&mut store, &same, 1).await;
+    for (state, correction) in [("loading", &first), ("published", &second)] {
+        if state == "published" {
+            kit.load(&mut store, &same, 0, &three(3000)).await;
+            finish(&mut store, &same).await;
+        }
+        store.register_batch(correction, Some(&asked(correction, Some(old.batch_id.as_uuid())))).await.unwrap();
+        for _ in 0..2 {
+            let inspected = store.inspected(correction, &sha(&same), &layout(), &ranges_of(1)).await.unwrap();
+            assert_eq!(inspected, Inspected::Ended(BatchState::Failed));
+        }
+        let why = store.price_batch(&kit.tenant, correction.batch_id).await.unwrap().unwrap().error.unwrap();
+        assert!(why.starts_with(&format!("its content is {state} as batch {}", same.batch_id)), "{why}");
+        assert!(why.ends_with(&format!("withdraw {}", old.batch_id)), "{why}");
+    }
+    // What it says helps: then the same file is a duplicate, and nothing is left of what it replaces.
+    store.withdraw_batch(&kit.tenant, old.batch_id, "user-2", fixtures::EPOCH).await.unwrap();
+    let third = kit.prices(5);
+    store.register_batch(&third, Some(&asked(&third, Some(old.batch_id.as_uuid())))).await.unwrap();
+    let inspected = store.inspected(&third, &sha(&same), &layout(), &ranges_of(1)).await.unwrap();
+    assert_eq!(inspected, Inspected::Duplicate(same.batch_id));
+    assert_eq!(kit.rate().await, "30");
+}
+
+#[tokio::test]
+async fn the_same_correction_twice_is_one_and_so_is_one_by_its_own_content() {
+    let kit = Kit::new().await;
+    let mut store = kit.db.store().await;
+    let (old, new, again, itself) = (kit.prices(1), kit.prices(2), kit.prices(3), kit.prices(4));
+    kit.publish(&old, &three(1000)).await;
+    for batch in [&new, &again, &itself] {
+        store.register_batch(batch, Some(&asked(batch, Some(old.batch_id.as_uuid())))).await.unwrap();
+    }
+    kit.ready(&mut store, &new, 1).await;
+    for (batch, content) in [(&again, &new), (&itself, &old)] {
+        let inspected = store.inspected(batch, &sha(content), &layout(), &ranges_of(1)).await.unwrap();
+        assert_eq!(inspected, Inspected::Duplicate(content.batch_id));
+    }
+}
+
+#[tokio::test]
 async fn of_two_batches_of_the_same_content_at_once_one_goes_on() {
     let kit = Kit::new().await;
     let (mut a, mut b) = (kit.db.store().await, kit.db.store().await);
@@ -135,6 +181,9 @@ async fn a_correction_of_what_cannot_be_corrected_fails_and_says_why() {
         assert!(why.contains(&replaced.batch_id.to_string()), "{why}");
         let view = store.price_batch(&kit.tenant, batch.batch_id).await.unwrap().unwrap();
         assert_eq!(view.error, Some(why));
+        // Its rows are gone at once: they were no part of `prices`.
+        let table: Option<String> = kit.one(&format!("select to_regclass('price_rows_{}')::text", row.number)).await;
+        assert_eq!(table, None, "{n}");
     }
     assert_eq!(kit.rate().await, "-");
 }

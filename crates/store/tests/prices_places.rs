@@ -6,10 +6,10 @@ mod prices;
 
 use dunlin_contracts::prices::PriceBatchMessage;
 use dunlin_core::prices::{BatchKind, BatchState, Faults, Reason};
-use dunlin_store::{BatchRow, PortRow, PreparedBatch, Published, RegionRow, Store, Withdrawal};
+use dunlin_store::{BatchRow, Inspected, PortRow, PreparedBatch, Published, RegionRow, Store, Withdrawal};
 use dunlin_testkit::fixtures;
 use futures::TryStreamExt;
-use prices::{DAY, Kit, begin, finish, three};
+use prices::{DAY, Kit, begin, finish, layout, ranges_of, sha, three};
 
 fn region(line: u32, slug: &str, parent: Option<&str>) -> RegionRow {
     RegionRow { line, slug: slug.into(), name: format!("Region {slug}"), parent: parent.map(Into::into) }
@@ -86,6 +86,31 @@ async fn places_are_added_and_changed_and_keep_their_ids() {
     assert_eq!(kit.rates("north", "CNSHA", DAY, DAY).await, "-");
     assert_eq!(kit.one::<i64>("select revision from price_revisions").await, 3);
     assert_eq!(kit.one::<i64>("select count(*) from port_rows").await, 0);
+}
+
+#[tokio::test]
+async fn a_file_of_places_sent_again_sets_them_back() {
+    let kit = Kit::new().await;
+    let mut store = kit.db.store().await;
+    let name = "select name from ports where tenant = 'acme' and code = 'AAAAA'";
+    let [first, second, again, at_once] = [1, 2, 3, 4].map(|n| kit.batch(BatchKind::Ports, n));
+    for (batch, content, expected) in [(&first, &first, "One"), (&second, &second, "Two"), (&again, &first, "One")] {
+        store.register_batch(batch, None).await.unwrap();
+        let inspected = store.inspected(batch, &sha(content), &layout(), &ranges_of(1)).await.unwrap();
+        assert_eq!(inspected, Inspected::Ready);
+        if batch == &again {
+            // While one is on its way, the same file is no other batch.
+            store.register_batch(&at_once, None).await.unwrap();
+            let inspected = store.inspected(&at_once, &sha(content), &layout(), &ranges_of(1)).await.unwrap();
+            assert_eq!(inspected, Inspected::Duplicate(again.batch_id));
+        }
+        let range = store.range(batch, 0).await.unwrap().unwrap();
+        let mut load = begin(store.load_range(batch, &range).await.unwrap());
+        load.ports(&[PortRow { name: expected.to_owned(), ..port(2, "AAAAA", "north") }]).await.unwrap();
+        load.finish(1, &Faults::default(), None).await.unwrap();
+        finish(&mut store, batch).await;
+        assert_eq!(kit.one::<String>(name).await, expected);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod prices;
 
 use dunlin_core::prices::{BatchState, Faults};
-use dunlin_store::{Finished, LoadStart, PreparedBatch, Published, RatesAnswer, Withdrawal};
+use dunlin_store::{DatabaseConfig, Finished, LoadStart, PreparedBatch, Published, RatesAnswer, Store, Withdrawal};
 use dunlin_testkit::fixtures;
 use prices::{DAY, Kit, SOMEBODY_WAITS, begin, copy, day, days, finish, three, until};
 use std::time::Duration;
@@ -46,6 +46,26 @@ async fn a_readers_open_transaction_blocks_no_publication_and_keeps_its_view() {
     assert!(matches!(timeout(SOON, store.publish(&batch)).await.unwrap().unwrap(), Published::Done(_)));
     assert_eq!(rows().await, 3);
     assert_eq!(kit.rate().await, "15");
+}
+
+#[tokio::test]
+async fn a_load_may_look_for_its_first_good_row_for_as_long_as_it_takes() {
+    let kit = Kit::new().await;
+    let config = DatabaseConfig { idle_in_transaction: Duration::from_millis(300), ..kit.db.config() };
+    let (mut store, client) = (Store::connect(&config).await.unwrap(), kit.db.client().await);
+    let (batch, rows) = (kit.prices(1), three(1000));
+    kit.ready(&mut store, &batch, 1).await;
+    let ports = kit.ports(&store).await;
+    let range = store.range(&batch, 0).await.unwrap().unwrap();
+    let mut load = begin(store.load_range(&batch, &range).await.unwrap());
+    // Far longer than a connection may otherwise be idle in a transaction.
+    let waits =
+        "select count(*) = 0 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+        and state = 'idle in transaction' and state_change > clock_timestamp() - interval '1.5 s'";
+    until(&client, waits).await;
+    load.send(copy(range.number, 2, &rows, &ports)).await.unwrap();
+    let loaded = load.finish(rows.len() as u64, &Faults::default(), days(&rows)).await.unwrap();
+    assert_eq!(loaded, Finished::Loaded);
 }
 
 #[tokio::test]

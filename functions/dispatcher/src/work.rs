@@ -46,7 +46,9 @@ fn created(envelope: &Envelope) -> Result<Work, String> {
     if etag.is_empty() {
         return Err("the event does not say the file's etag".to_owned());
     }
-    let batch_id = place.asked.unwrap_or_else(|| BatchId::derived(&place.tenant, &object.key, &etag));
+    // A file that was rejected is put there again, as it is, when its ports have come: that is another batch.
+    let sequencer = Some(object.sequencer.as_str()).filter(|sequencer| !sequencer.is_empty());
+    let batch_id = place.asked.unwrap_or_else(|| BatchId::derived(&place.tenant, &object.key, &etag, sequencer));
     Ok(Work::PriceBatch(PriceBatchMessage {
         version: VERSION,
         batch_id,
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_a_partner_has_an_id_of_its_place_and_content() {
+    fn a_file_of_a_partner_has_an_id_of_its_place_its_content_and_its_arrival() {
         let first = batch(&event("price-batches/demo/prices/2026 11/a+b.csv.gz", 10, "\"abc\""));
         assert_eq!((first.tenant.as_str(), first.kind, first.etag.as_str()), ("demo", BatchKind::Prices, "abc"));
         assert_eq!(first.key, "price-batches/demo/prices/2026 11/a+b.csv.gz");
@@ -118,10 +120,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_put_there_again_is_another_batch_and_an_event_that_comes_again_is_not() {
+        let key = "price-batches/demo/prices/a.csv";
+        let put = |sequencer: &str| event(key, 10, "abc").replace("\"0A\"", &format!("\"{sequencer}\""));
+        let first = batch(&put("00617F08299329D189"));
+        assert_eq!(first, batch(&put("00617F08299329D189")));
+        assert_ne!(first.batch_id, batch(&put("00617F08299329D18A")).batch_id);
+        // Of who tells of none, the content alone is known.
+        let told_of_none = event(key, 10, "abc").replace(",\"sequencer\":\"0A\"", "");
+        assert!(!told_of_none.contains("sequencer"));
+        let expected = BatchId::derived(&first.tenant, key, "abc", None);
+        assert_eq!((batch(&told_of_none).batch_id, batch(&put("")).batch_id), (expected, expected));
+    }
+
+    #[test]
     fn an_upload_has_the_id_that_was_given_out() {
         let id = "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01";
         let message = batch(&event(&format!("price-batches/demo/ports/upload/{id}"), 10, "abc"));
         assert_eq!((message.batch_id.to_string().as_str(), message.kind), (id, BatchKind::Ports));
+        // Whatever S3 says of it: the sender knows it by this one.
+        let again = event(&format!("price-batches/demo/ports/upload/{id}"), 10, "abc").replace("\"0A\"", "\"0B\"");
+        assert_eq!(batch(&again).batch_id, message.batch_id);
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn exit_code(name: &str) -> u8 {
     match name {
         names::BAD_INPUT => 64,
         names::FILE_UNUSABLE => 66,
+        names::DISK_FULL => 73,
         names::STORAGE_UNAVAILABLE => 74,
         names::DATABASE_UNAVAILABLE => 75,
         names::STORAGE_REFUSED => 77,
@@ -182,6 +183,8 @@ mod tests {
 
         let (refused, after) = persisted(|_| Some(bad(String::new()))).await;
         assert_eq!((refused.unwrap_err().name(), after), (names::BAD_INPUT, Duration::ZERO));
+        let (full, after) = persisted(|_| Some(Ingest::Scratch(ErrorKind::StorageFull.into()).into())).await;
+        assert_eq!((full.unwrap_err().name(), after), (names::DISK_FULL, Duration::ZERO));
     }
 
     #[tokio::test]

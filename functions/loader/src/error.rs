@@ -13,6 +13,7 @@ impl Named for Error {
             Kind::DatabaseRejected => names::DATABASE_REJECTED,
             Kind::StorageUnavailable => names::STORAGE_UNAVAILABLE,
             Kind::StorageRefused => names::STORAGE_REFUSED,
+            Kind::DiskFull => names::DISK_FULL,
             Kind::FileUnusable => names::FILE_UNUSABLE,
             Kind::BadInput | Kind::Incomplete => names::BAD_INPUT,
         }

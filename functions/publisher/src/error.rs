@@ -11,7 +11,8 @@ impl Named for Error {
         match self.0.kind() {
             Kind::DatabaseUnavailable => names::DATABASE_UNAVAILABLE,
             Kind::DatabaseRejected => names::DATABASE_REJECTED,
-            Kind::StorageUnavailable => names::STORAGE_UNAVAILABLE,
+            // A disk may hold what an earlier invocation left: another environment has an empty one.
+            Kind::StorageUnavailable | Kind::DiskFull => names::STORAGE_UNAVAILABLE,
             Kind::StorageRefused => names::STORAGE_REFUSED,
             Kind::Incomplete => names::INCOMPLETE,
             Kind::BadInput | Kind::FileUnusable => names::BAD_INPUT,

@@ -3,7 +3,7 @@
 use crate::{context::Context, error::Error, events::ExecutionEnd, reason};
 use dunlin_contracts::{
     VERSION,
-    prices::{PriceBatchMessage, PriceNotice},
+    prices::{PriceBatchMessage, PriceNotice, WITHOUT_RESULT},
     steps::StepError,
 };
 use dunlin_core::{keys, prices::BatchState};
@@ -21,8 +21,9 @@ pub async fn end(
         return Err(Error::BadInput(format!("version {} of the batch's message is not known here", message.version)));
     }
     let why = reason::of_execution("batch", &end.status, end.error.as_deref(), end.cause.as_deref());
-    let name = end.error.clone().unwrap_or_else(|| end.status.clone());
-    let batch = store.fail_batch(message, &StepError { name: name.clone(), cause: why }).await?;
+    let status = if end.status == "SUCCEEDED" { WITHOUT_RESULT } else { &end.status };
+    let name = end.error.clone().unwrap_or_else(|| status.to_owned());
+    let batch = store.fail_batch(message, &StepError { name, cause: why }).await?;
     if end.receivers_told && batch.state != BatchState::Failed {
         return Ok(());
     }
@@ -32,8 +33,8 @@ pub async fn end(
         state: batch.state,
         rows: batch.rows,
         bad_rows: batch.bad_rows,
-        error: (batch.state == BatchState::Failed)
-            .then(|| StepError { name, cause: end.cause.clone().unwrap_or_default() }),
+        // Its own, which may be another than that of the execution: a correction fails and its execution succeeds.
+        error: batch.failure(),
     };
     let text = serde_json::to_vec(&notice).map_err(|e| Error::BadInput(e.to_string()))?;
     let key = keys::price_batch_ended(&message.tenant, message.batch_id);

@@ -331,6 +331,34 @@ async fn a_price_batch_whose_execution_timed_out_has_failed_and_its_receivers_ar
 }
 
 #[tokio::test]
+async fn of_a_correction_that_failed_the_receivers_are_told_its_own_reason() {
+    let event = sample("price-batch-timed-out.json");
+    let body: Value = serde_json::from_str(event["Records"][0]["body"].as_str().unwrap()).unwrap();
+    let batch: PriceBatchMessage = serde_json::from_str(body["detail"]["input"].as_str().unwrap()).unwrap();
+    let why = "batch 1, which it replaces, is withdrawn and not published";
+    for (error, expected) in [
+        (Some(why), ("PriceBatch.CannotReplace", why)),
+        (None, ("PriceBatch.WithoutResult", "the batch ended without a result")),
+    ] {
+        let world = World::new().await;
+        world.db.store().await.register_batch(&batch, None).await.unwrap();
+        if let Some(error) = error {
+            let sql = "update price_batches set state = 'failed', error = $1, ended_at = now()";
+            world.db.client().await.execute(sql, &[&error]).await.unwrap();
+        }
+        let succeeded = changed("price-batch-timed-out.json", |detail| {
+            detail["status"] = "SUCCEEDED".into();
+            detail["error"] = Value::Null;
+            detail["cause"] = Value::Null;
+        });
+        assert_eq!(world.send_twice(succeeded).await, nothing_failed());
+        let notice = world.objects.get(&format!("ended/demo/{SCAN}.json")).await.unwrap().unwrap();
+        let told = serde_json::from_slice::<PriceNotice>(&notice).unwrap().error.unwrap();
+        assert_eq!((told.name.as_str(), told.cause.as_str()), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_price_batch_that_had_ended_keeps_its_end() {
     let world = World::new().await;
     let event = sample("price-batch-timed-out.json");

@@ -1,8 +1,12 @@
 //! The machine of price batches against the Rust types.
 
 use crate::machine::{Machine, PAYLOAD_LIMIT, filled, function_of, is_a};
-use dunlin_contracts::prices::{
-    InspectorInput, InspectorOutput, LOADER_INPUT, LoaderInput, PriceNotice, PublisherInput, RangeItem,
+use dunlin_contracts::{
+    errors,
+    prices::{
+        CANNOT_REPLACE, InspectorInput, InspectorOutput, LOADER_INPUT, LoaderInput, PriceNotice, PublisherInput,
+        RangeItem,
+    },
 };
 use dunlin_core::{job::Compute, prices::BatchState};
 use serde_json::{Value, json};
@@ -30,6 +34,9 @@ fn meaning(expression: &str) -> Value {
         "$outcome" => json!("rejected"),
         "$rows" => json!(0),
         "$bad_rows" => json!(37),
+        "$reason" => {
+            json!({"name": CANNOT_REPLACE, "cause": "batch 1, which it replaces, is withdrawn and not published"})
+        }
         "$failure" => json!({"name": "Loader.FileUnusable", "cause": "it is gone"}),
         other => panic!("teach this test what {other:?} stands for"),
     }
@@ -45,7 +52,13 @@ fn payloads_are_the_types_of_the_contracts() {
             "inspector" => is_a::<InspectorInput>(&payload, &state.name),
             "loader" => is_a::<LoaderInput>(&payload, &state.name),
             "publisher" => is_a::<PublisherInput>(&payload, &state.name),
-            "notifier" => is_a::<PriceNotice>(&payload, &state.name),
+            "notifier" => {
+                is_a::<PriceNotice>(&payload, &state.name);
+                // As it is for a batch that did not fail.
+                let mut told = payload;
+                told["error"] = Value::Null;
+                assert_eq!(serde_json::from_value::<PriceNotice>(told).unwrap().error, None);
+            }
             other => panic!("{other} is not called by a price batch"),
         }
         *checked.entry(function).or_insert(0) += 1;
@@ -61,6 +74,7 @@ fn the_ranges_of_the_largest_file_fit_into_a_payload() {
         state: BatchState::Loading,
         rows: 0,
         bad_rows: 0,
+        error: None,
         ranges: (0..1000).map(|range| RangeItem { range, compute: Compute::Lambda }).collect(),
     };
     let bytes = serde_json::to_vec(&output).unwrap().len() + 2048;
@@ -86,9 +100,12 @@ fn a_job_on_batch_gets_what_the_function_gets() {
     // What Lambda has not enough of, Batch has.
     let catch = &states["Load range"]["Catch"][0];
     assert_eq!(catch["Next"], "Load range on Batch");
-    for name in ["Sandbox.Timedout", "Runtime.OutOfMemory", "States.Timeout"] {
+    for name in ["Sandbox.Timedout", "Runtime.OutOfMemory", "States.Timeout", errors::loader::DISK_FULL] {
         assert!(catch["ErrorEquals"].as_array().unwrap().contains(&json!(name)), "{name}");
     }
+    // Another try there would fill the same disk.
+    let tried_again = states["Load range"]["Retry"].to_string();
+    assert!(!tried_again.contains(errors::loader::DISK_FULL), "{tried_again}");
 }
 
 #[test]

@@ -61,6 +61,7 @@ async fn every_end_of_a_load_has_its_name() -> Result<()> {
         (job("Your Spot Task was interrupted.", None, Some(143)), "Loader.Terminated", true),
         (job("Your Spot Task was interrupted.", None, None), "States.TaskFailed", true),
         (job(essential, Some(pull), None), "States.TaskFailed", true),
+        (job(essential, None, Some(73)), "Loader.DiskFull", false),
         (job(essential, None, Some(74)), "Loader.StorageUnavailable", true),
         (job(essential, None, Some(75)), "Loader.DatabaseUnavailable", true),
         (job(essential, None, Some(64)), "Loader.BadInput", false),

@@ -57,7 +57,7 @@ impl World {
         let etag = self.objects.head(&key).await.unwrap().unwrap().etag;
         PriceBatchMessage {
             version: VERSION,
-            batch_id: BatchId::derived(&tenant, &key, &etag),
+            batch_id: BatchId::derived(&tenant, &key, &etag, None),
             tenant,
             kind,
             key,
@@ -85,7 +85,7 @@ impl World {
     pub async fn run(&self, batch: &PriceBatchMessage) -> Result<PublisherOutput, Error> {
         let inspected = self.inspect(batch).await?;
         if inspected.ended {
-            return Ok(PublisherOutput { state: inspected.state, rows: 0, bad_rows: 0 });
+            return Ok(PublisherOutput { state: inspected.state, rows: 0, bad_rows: 0, error: inspected.error });
         }
         for item in inspected.ranges {
             self.load(batch, item.range).await?;

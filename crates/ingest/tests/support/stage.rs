@@ -173,7 +173,7 @@ impl Stage {
         let etag = self.objects.head(&key).await.unwrap().unwrap().etag;
         let message = PriceBatchMessage {
             version: VERSION,
-            batch_id: BatchId::derived(&self.tenant, &key, &etag),
+            batch_id: BatchId::derived(&self.tenant, &key, &etag, None),
             tenant: self.tenant.clone(),
             kind: BatchKind::Prices,
             key,

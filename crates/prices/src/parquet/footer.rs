@@ -17,7 +17,7 @@ pub(super) const FIXED: i64 = 7;
 /// Digits of the widest decimal.
 const MAX_SCALE: i64 = 38;
 /// Bytes of a decimal of as many.
-const MAX_FIXED: i64 = 16;
+pub(super) const MAX_FIXED: usize = 16;
 
 /// Row groups have numbers of 16 bits (parquet.thrift, `ordinal`). In a footer an empty one takes a byte, in memory many more.
 const MAX_GROUPS: u64 = i16::MAX as u64;
@@ -295,8 +295,6 @@ fn column(name: &str, index: usize, element: &Element<'_>) -> Option<Column> {
         _ => return None,
     };
     let width = if physical == FIXED { element.width } else { 1 };
-    if !(1..=MAX_FIXED).contains(&width) {
-        return None;
-    }
-    Some(Column { index, physical, width: usize::try_from(width).ok()?, optional: element.repetition == 1, meaning })
+    let width = usize::try_from(width).ok().filter(|width| (1..=MAX_FIXED).contains(width))?;
+    Some(Column { index, physical, width, optional: element.repetition == 1, meaning })
 }

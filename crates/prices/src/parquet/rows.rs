@@ -2,7 +2,7 @@
 
 use super::{
     column::{Cell, Values},
-    footer::{Column, Group, Meaning},
+    footer::{Column, Group, MAX_FIXED, Meaning},
     read_footer,
     source::{ReadAt, Stop},
 };
@@ -231,6 +231,7 @@ fn price_of(column: &Column, cell: Cell<'_>) -> Result<i64, Reason> {
         (Meaning::Unsigned, Cell::Int(whole)) => value::scaled_price(unsigned(column.physical, whole), 0),
         (Meaning::Double, Cell::Double(value)) => value::float_price(value),
         (Meaning::Decimal(scale), Cell::Int(unscaled)) => value::scaled_price(i128::from(unscaled), scale),
+        (Meaning::Decimal(_), Cell::Bytes(bytes)) if bytes.len() > MAX_FIXED => Err(Reason::RowTooLong),
         (Meaning::Decimal(scale), Cell::Bytes(bytes)) => value::scaled_price(decimal(bytes), scale),
         _ => text(cell).and_then(value::price),
     }
@@ -240,7 +241,7 @@ fn unsigned(physical: i64, value: i64) -> i128 {
     if physical == super::footer::INT32 { i128::from(value as u32) } else { i128::from(value as u64) }
 }
 
-/// Big-endian, two's complement. What 128 bits cannot hold is far above any price, or below.
+/// Of at most [`MAX_FIXED`] bytes, big-endian, two's complement. What 128 bits cannot hold is far above any price, or below.
 fn decimal(bytes: &[u8]) -> i128 {
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     let fill = if negative { 0xff } else { 0 };
@@ -256,6 +257,9 @@ fn name(naming: &mut Naming<'_>, column: &str, meaning: Meaning, cell: Cell<'_>,
     let shown: Cow<'_, [u8]> = match (meaning, cell) {
         (_, Cell::Null) => Cow::Borrowed(b""),
         (Meaning::Text, Cell::Bytes(bytes)) => Cow::Borrowed(bytes),
+        (Meaning::Decimal(_), Cell::Bytes(bytes)) if bytes.len() > MAX_FIXED => {
+            format!("a decimal of {} bytes", bytes.len()).into_bytes().into()
+        }
         (Meaning::Decimal(scale), Cell::Bytes(bytes)) => shown_decimal(decimal(bytes), scale).into_bytes().into(),
         (_, Cell::Bytes(bytes)) => Cow::Borrowed(bytes),
         (Meaning::Decimal(scale), Cell::Int(value)) => shown_decimal(i128::from(value), scale).into_bytes().into(),
@@ -263,8 +267,10 @@ fn name(naming: &mut Naming<'_>, column: &str, meaning: Meaning, cell: Cell<'_>,
         (_, Cell::Int(value)) => value.to_string().into_bytes().into(),
         (_, Cell::Double(value)) => shown_double(value).into_bytes().into(),
     };
-    let is_text = matches!((meaning, cell), (Meaning::Text, Cell::Bytes(bytes)) if str::from_utf8(bytes).is_err());
-    naming.add(Some(column), &shown, if is_text && reason != Reason::RowTooLong { Reason::Encoding } else { reason });
+    // One that is too long is not looked through: a dictionary has it once, and any number of rows refer to it.
+    let no_text = reason != Reason::RowTooLong
+        && matches!((meaning, cell), (Meaning::Text, Cell::Bytes(bytes)) if str::from_utf8(bytes).is_err());
+    naming.add(Some(column), &shown, if no_text { Reason::Encoding } else { reason });
 }
 
 fn shown_day(days: i64) -> String {
@@ -283,4 +289,34 @@ fn shown_decimal(unscaled: i128, scale: u32) -> String {
     let (whole, behind) = digits.split_at(digits.len() - scale as usize);
     let sign = if unscaled < 0 { "-" } else { "" };
     if behind.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{behind}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parquet::footer::BYTE_ARRAY;
+    use std::time::{Duration, Instant};
+
+    /// What a dictionary has once, and a few bytes make 20,000 rows of.
+    #[test]
+    fn a_value_that_is_too_long_is_not_looked_through_for_every_row() {
+        let (letters, zeros) = ("\u{e9}".repeat(4 << 20).into_bytes(), vec![0; 8 << 20]);
+        let decimal = Meaning::Decimal(2);
+        let column = Column { index: 0, physical: BYTE_ARRAY, width: 1, optional: false, meaning: decimal };
+        let (mut out, mut places) = (Output::new(), PlaceOutput::new());
+        let began = Instant::now();
+        for line in 1..=20_000 {
+            let cell = Cell::Bytes(&letters);
+            let reason = text(cell).unwrap_err();
+            name(&mut out.naming(line), "orig_code", Meaning::Text, cell, reason);
+            let cell = Cell::Bytes(&zeros);
+            let reason = price_of(&column, cell).unwrap_err();
+            name(&mut out.naming(line), "price", decimal, cell, reason);
+            let value = || Value::Bad(Cow::Borrowed(letters.as_slice()), Reason::RowTooLong);
+            places.row(BatchKind::Ports, line, &[value(), value(), value()], false);
+            assert!(began.elapsed() < Duration::from_secs(20), "line {line}");
+        }
+        assert_eq!(out.faults.reasons, [(Reason::RowTooLong, 40_000)].into());
+        assert_eq!(places.faults.reasons, [(Reason::RowTooLong, 60_000)].into());
+    }
 }

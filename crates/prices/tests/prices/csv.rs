@@ -98,4 +98,10 @@ fn a_row_that_is_too_long_is_skipped_to_its_end() {
     let found = read(format!("{row}\"{most}{most}\n{row}").as_bytes());
     let told: Vec<_> = found.told().into_iter().map(|(line, _, _, reason)| (line, reason)).collect();
     assert_eq!((told, found.faults.rows), (vec![(3, "row_too_long"), (3, "truncated")], 1));
+    // Also one in which nothing else is wrong, and however much of it comes at once.
+    let padded = |length: usize| format!("{row}DEHAM,NLRTM,2026-01-02,{:0>length$}\n{row}", 7);
+    let longest = (64 << 10) - "DEHAM,NLRTM,2026-01-02,\n".len();
+    assert_eq!(read(padded(longest).as_bytes()).rows.len(), 3);
+    let found = read(padded(longest + 1).as_bytes());
+    assert_eq!((found.rows.len(), found.bad[0].line, found.bad[0].reason.as_str()), (2, 3, "row_too_long"));
 }

@@ -74,6 +74,11 @@ fn what_is_wrong_with_a_header_is_named_by_column() {
         assert_eq!(told(&bad_file(BatchKind::Prices, blank.as_bytes())), [("", "unreadable")]);
     }
     let hostile = bad_file(BatchKind::Prices, format!("a\u{202e}{},", "b".repeat(300)).as_bytes());
+    // Of thousands of names no more are counted than are named; a column that stands behind them is not missing.
+    let names: String = (0..3000).map(|n| format!("column {n},")).collect();
+    let many = bad_file(BatchKind::Prices, format!("{names}day,price,day\n").as_bytes());
+    assert_eq!((many.first.len() as u64, many.rows), (many.reasons.values().sum(), 1));
+    assert_eq!(told(&many)[96..], [("orig_code", "missing_column"), ("dest_code", "missing_column")]);
     let column = hostile.first[0].column.clone().unwrap();
     assert!(column.starts_with("a\\u{202e}b") && column.chars().count() < 100, "{column}");
 }
@@ -232,6 +237,22 @@ fn a_small_file_that_becomes_large_is_read_in_little_memory() {
     reader.finish(&mut out);
     assert_eq!(out.faults.rows, 2_500_000);
     assert!(feeds > 1000);
+}
+
+#[test]
+fn a_line_without_an_end_is_not_unpacked_to_its_end() {
+    let mut packed = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    packed.write_all(format!("{HEADER}{ROW}").as_bytes()).unwrap();
+    for _ in 0..200 {
+        packed.write_all(&[b'x'; 1 << 20]).unwrap();
+    }
+    let packed = packed.finish().unwrap();
+    assert!(packed.len() < 100_000);
+    let found = read_whole(&packed, 64 << 10).unwrap();
+    let bomb = "it unpacks to a thousand times its size, or to 512 GB";
+    assert_eq!((found.rows.len(), found.faults.rows), (1, 1));
+    let told: Vec<_> = found.bad.iter().map(|bad| (bad.line, bad.reason.as_str())).collect();
+    assert_eq!((told, found.bad[1].value.as_str()), (vec![(3, "row_too_long"), (3, "unreadable")], bomb));
 }
 
 fn json(text: &[u8]) -> Found {

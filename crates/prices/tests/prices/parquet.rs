@@ -225,11 +225,17 @@ fn a_price_of_any_type_is_the_same_price() {
     assert_eq!(amounts(&found), [(1, 1234)]);
     assert_eq!(faults(&found), [(2, "12.3456", "too_precise"), (3, "-922337203685477.5808", "not_positive")]);
 
-    let found = prices_of("double price", Column::Double([0.1 + 0.2, 12.345, f64::NAN, 1e300].map(Some).into()));
+    let found =
+        prices_of("double price", Column::Double([0.1 + 0.2, 12.345, f64::NAN, 1e300, 12.3400009].map(Some).into()));
     assert_eq!(amounts(&found), [(1, 30)]);
     assert_eq!(
         faults(&found),
-        [(2, "12.345", "too_precise"), (3, "NaN", "not_a_number"), (4, "1e300", "absurd_price")]
+        [
+            (2, "12.345", "too_precise"),
+            (3, "NaN", "not_a_number"),
+            (4, "1e300", "absurd_price"),
+            (5, "12.3400009", "too_precise")
+        ]
     );
 
     let wide = |value: i128| Some(value.to_be_bytes().to_vec());
@@ -243,6 +249,10 @@ fn a_price_of_any_type_is_the_same_price() {
     let found = prices_of("binary price (decimal(9, 1))", short);
     assert_eq!(amounts(&found), [(1, 12_340)]);
     assert_eq!(faults(&found), [(2, "0.0", "not_positive"), (3, "-12.3", "not_positive")]);
+
+    let long = Column::Text(vec![Some(vec![0; 17]), Some([vec![0; 15], vec![100]].concat())]);
+    let found = prices_of("binary price (decimal(9, 2))", long);
+    assert_eq!((amounts(&found), faults(&found)), (vec![(2, 100)], vec![(1, "a decimal of 17 bytes", "row_too_long")]));
 
     let found = prices_of("binary price (utf8)", text(&["12.34", "1e3", ""]));
     assert_eq!(amounts(&found), [(1, 1234)]);

@@ -7,7 +7,7 @@ use crate::{
     values::{self, signed, signed32, text},
 };
 use dunlin_contracts::{
-    prices::{PriceBatchAsked, PriceBatchMessage},
+    prices::{CANNOT_REPLACE, PriceBatchAsked, PriceBatchMessage},
     steps::StepError,
 };
 use dunlin_core::{
@@ -31,6 +31,19 @@ pub struct BatchRow {
     /// Of a batch that has ended.
     pub bad_rows: u64,
     pub replaces: Option<Uuid>,
+    /// Of one that failed: the name of an error and its cause, or a sentence about what it replaces.
+    pub error: Option<String>,
+}
+
+impl BatchRow {
+    /// Why it failed.
+    pub fn failure(&self) -> Option<StepError> {
+        let text = self.error.as_deref().filter(|_| self.state == BatchState::Failed)?;
+        let (name, cause) = text.split_once(": ").unwrap_or((text, ""));
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'));
+        let (name, cause) = if is_name { (name, cause) } else { (CANNOT_REPLACE, text) };
+        Some(StepError { name: name.to_owned(), cause: cause.to_owned() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +52,7 @@ pub enum Inspected {
     Ready,
     /// It has ended as the same as this one.
     Duplicate(BatchId),
-    /// It had ended before.
+    /// It had ended before; or it has failed now, as a correction that would leave published what it replaces.
     Ended(BatchState),
 }
 
@@ -57,8 +70,47 @@ pub enum Withdrawal {
 /// `$1` is the tenant, `$2` the kind, `$3` the digest, `$4` the batch.
 const LOCK_CONTENT: &str =
     "select pg_advisory_xact_lock(hashtextextended('content/' || $1 || '/' || $2 || '/' || $3, 0))";
-const SAME_CONTENT: &str = "select id from price_batches
-    where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4 and state in ('loading', 'published')";
+/// As the index `price_batches_by_content` has it: values of ports and regions that are published may have been changed since, so the
+/// same file again is another batch.
+const SAME_CONTENT: &str = "select id, state, replaces from price_batches
+    where tenant = $1 and kind = $2 and sha256 = $3 and id <> $4
+        and (state = 'loading' or (state = 'published' and kind = 'prices'))";
+
+/// A live batch with the content of another.
+struct SameContent {
+    id: Uuid,
+    state: BatchState,
+    replaces: Option<Uuid>,
+}
+
+impl SameContent {
+    /// A correction of prices that ended as a duplicate would leave published what it replaces. Answers what to do instead.
+    async fn leaves(
+        &self,
+        tx: &Transaction<'_>,
+        batch: &PriceBatchMessage,
+        replaced: Option<Uuid>,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(replaced) = replaced.filter(|replaced| batch.kind == BatchKind::Prices && *replaced != self.id) else {
+            return Ok(None);
+        };
+        if self.state == BatchState::Loading && self.replaces == Some(replaced) {
+            return Ok(None);
+        }
+        let (tenant, kind) = (batch.tenant.as_str(), batch.kind.as_str());
+        let published = tx
+            .query_typed_opt(
+                "select from price_batches where tenant = $1 and id = $2 and kind = $3 and state = 'published'",
+                &[param(&tenant), param(&replaced), param(&kind)],
+            )
+            .await?;
+        let Self { id, .. } = self;
+        Ok(published.map(|_| match self.state {
+            BatchState::Published => format!("its content is published as batch {id}; withdraw {replaced}"),
+            _ => format!("its content is loading as batch {id}; when that is published, withdraw {replaced}"),
+        }))
+    }
+}
 
 impl Store {
     /// Makes the batch known, with what the sender said about it. What is known of it already stays.
@@ -73,7 +125,8 @@ impl Store {
         Ok(row)
     }
 
-    /// Notes what the file is and where its ranges lie, and makes room for the rows of several; or ends the batch as a duplicate.
+    /// Notes what the file is and where its ranges lie, and makes room for the rows of several; or ends the batch as a
+    /// duplicate.
     pub async fn inspected(
         &mut self,
         batch: &PriceBatchMessage,
@@ -94,7 +147,13 @@ impl Store {
             return ended_as(&tx, id, row.state).await;
         }
         if let Some(same) = same {
-            let same: Uuid = same.get(0);
+            let same = SameContent { id: same.get(0), state: values::batch_state(same.get(1))?, replaces: same.get(2) };
+            if let Some(why) = same.leaves(&tx, batch, row.replaces).await? {
+                end(&tx, batch, BatchState::Failed, Some(&why), &Faults::default()).await?;
+                tx.commit().await?;
+                return Ok(Inspected::Ended(BatchState::Failed));
+            }
+            let same = same.id;
             tx.execute_typed(
                 "update price_batches set state = 'duplicate', same_as = $2, sha256 = $3, ended_at = now() where id = $1",
                 &[param(&id), param(&same), param(&sha256)],

@@ -26,8 +26,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_postgres::{Row, Transaction};
 
-/// For statements that read or sort all of a batch: as long as whoever asked for them is there.
-const LONG: &str = "set local statement_timeout = 0; set local jit = off";
+/// For statements that read or sort all of a batch, and for transactions that wait while somebody reads a file: as long as whoever
+/// asked for them is there. Who has gone without a word is noticed by the server, which asks every connection that is silent.
+const LONG: &str =
+    "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; set local jit = off";
 
 /// For a transaction that another one of the same call follows: what that one commits is on the disk only with what this one did. A
 /// server that fails between them has lost this one, and the call fails too and is tried again.
@@ -46,8 +48,9 @@ async fn locked(tx: &Transaction<'_>, batch: &PriceBatchMessage) -> Result<Batch
 }
 
 async fn read_batch(tx: &Transaction<'_>, batch: &PriceBatchMessage, lock: &str) -> Result<BatchRow, StoreError> {
-    let sql =
-        format!("select number, kind, state, rows, bad_rows, replaces from price_batches where {OF_MESSAGE} {lock}");
+    let sql = format!(
+        "select number, kind, state, rows, bad_rows, replaces, error from price_batches where {OF_MESSAGE} {lock}"
+    );
     let (tenant, id, kind) = (batch.tenant.as_str(), batch.batch_id.as_uuid(), batch.kind.as_str());
     let key: [Param<'_>; 3] = [param(&tenant), param(&id), param(&kind)];
     let row = tx.query_typed_opt(&sql, &key).await?.ok_or(StoreError::NoBatch(batch.batch_id))?;
@@ -64,6 +67,7 @@ fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
         rows: row.get::<_, Option<i64>>("rows").map_or(0, values::unsigned),
         bad_rows: values::unsigned(row.get("bad_rows")),
         replaces: row.get("replaces"),
+        error: row.get("error"),
     })
 }
 

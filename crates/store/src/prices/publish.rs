@@ -93,9 +93,11 @@ impl Store {
     /// Publishes a batch that [`Store::prepare_publication`] found clean: from one moment on all its rows are seen, and none of
     /// those that it replaces.
     pub async fn publish(&mut self, batch: &PriceBatchMessage) -> Result<Published, StoreError> {
-        if let Some(row) = self.attach(batch).await? {
-            return Ok(ended(row));
-        }
+        let attached = match self.attach(batch).await? {
+            Attached::Ended(row) => return Ok(ended(row)),
+            Attached::Yes => true,
+            Attached::No => false,
+        };
         let tx = self.client.transaction().await?;
         let (row, totals) = futures::try_join!(locked(&tx, batch), Totals::of(&tx, batch))?;
         if row.state.is_end() {
@@ -117,6 +119,10 @@ impl Store {
             tx.commit().await?;
             self.clear_rows(&row).await?;
             return Ok(Published::Failed(row, why));
+        }
+        if !attached {
+            // What it replaces was published since.
+            return Ok(Published::NotClean);
         }
         if row.kind != BatchKind::Prices {
             places::write(&tx, row.kind, tenant, row.number).await?;
@@ -156,19 +162,24 @@ impl Store {
 
     /// Makes the batch's table a partition, in a transaction of its own: nobody reads it yet, because the batch is not published.
     /// The server tells others of a new partition a moment after its transaction is seen as committed: with both in one, a reader
-    /// could find the batch published and its rows missing. Answers the batch if it has ended.
-    async fn attach(&mut self, batch: &PriceBatchMessage) -> Result<Option<BatchRow>, StoreError> {
+    /// could find the batch published and its rows missing.
+    async fn attach(&mut self, batch: &PriceBatchMessage) -> Result<Attached, StoreError> {
         let tx = self.client.transaction().await?;
         let ((), row, totals) =
             futures::try_join!(lead(&tx), read_batch(&tx, batch, "for share"), Totals::of(&tx, batch))?;
         if row.state.is_end() {
-            return Ok(Some(row));
+            return Ok(Attached::Ended(row));
+        }
+        if let Some(replaced) = row.replaces
+            && not_replaceable(&tx, batch, replaced, "").await?.is_some()
+        {
+            return Ok(Attached::No);
         }
         if row.kind == BatchKind::Prices && totals.is_some() {
             tx.execute_typed("select price_table_attach($1)", &[param(&row.number)]).await?;
             tx.commit().await?;
         }
-        Ok(None)
+        Ok(Attached::Yes)
     }
 
     /// How many rows are there twice, and the first of them.
@@ -195,6 +206,15 @@ impl WholeBatchFaults<'_> {
             kind => places::bad_rows(&self.tx, kind, self.tenant, self.number).await?.right_stream(),
         })
     }
+}
+
+/// What the table of a batch has become.
+enum Attached {
+    /// A partition, where there is anything to attach.
+    Yes,
+    /// Nothing: the batch replaces what cannot be replaced, and a partition goes only in a moment in which nobody reads.
+    No,
+    Ended(BatchRow),
 }
 
 fn ended(row: BatchRow) -> Published {
@@ -275,24 +295,32 @@ async fn replace(
     batch: &PriceBatchMessage,
     replaced: Uuid,
 ) -> Result<Option<String>, StoreError> {
-    let (tenant, kind) = (batch.tenant.as_str(), batch.kind.as_str());
-    let row = tx
-        .query_typed_opt(
-            "select state from price_batches where tenant = $1 and id = $2 and kind = $3 for no key update",
-            &[param(&tenant), param(&replaced), param(&kind)],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(Some(format!("batch {replaced}, which it replaces, is no batch of {kind}"))) };
-    let state: &str = row.get(0);
-    if state != BatchState::Published.as_str() {
-        return Ok(Some(format!("batch {replaced}, which it replaces, is {state} and not published")));
+    let why = not_replaceable(tx, batch, replaced, "for no key update").await?;
+    if why.is_some() {
+        return Ok(why);
     }
     tx.execute_typed(
         "update price_batches set state = 'replaced', replaced_by = $3 where tenant = $1 and id = $2",
-        &[param(&tenant), param(&replaced), param(&batch.batch_id.as_uuid())],
+        &[param(&batch.tenant.as_str()), param(&replaced), param(&batch.batch_id.as_uuid())],
     )
     .await?;
     Ok(None)
+}
+
+/// Why the batch cannot take the place of that one. Read with this lock.
+async fn not_replaceable(
+    tx: &Transaction<'_>,
+    batch: &PriceBatchMessage,
+    replaced: Uuid,
+    lock: &str,
+) -> Result<Option<String>, StoreError> {
+    let (tenant, kind) = (batch.tenant.as_str(), batch.kind.as_str());
+    let sql = format!("select state from price_batches where tenant = $1 and id = $2 and kind = $3 {lock}");
+    let row = tx.query_typed_opt(&sql, &[param(&tenant), param(&replaced), param(&kind)]).await?;
+    let Some(row) = row else { return Ok(Some(format!("batch {replaced}, which it replaces, is no batch of {kind}"))) };
+    let state: &str = row.get(0);
+    let published = state == BatchState::Published.as_str();
+    Ok((!published).then(|| format!("batch {replaced}, which it replaces, is {state} and not published")))
 }
 
 /// The index of the batch's rows cannot be made because of two of them.

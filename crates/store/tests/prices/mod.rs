@@ -148,7 +148,7 @@ pub fn batch_of(tenant: &TenantId, kind: BatchKind, n: i64) -> PriceBatchMessage
     let key = format!("price-batches/{tenant}/{kind}/{n}.csv");
     PriceBatchMessage {
         version: VERSION,
-        batch_id: BatchId::derived(tenant, &key, "e"),
+        batch_id: BatchId::derived(tenant, &key, "e", None),
         tenant: tenant.clone(),
         kind,
         key,

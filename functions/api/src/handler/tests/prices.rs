@@ -20,7 +20,7 @@ fn message(kind: BatchKind, minute: i64) -> PriceBatchMessage {
     let key = format!("price-batches/demo/{kind}/{minute}.csv");
     PriceBatchMessage {
         version: VERSION,
-        batch_id: BatchId::derived(&tenant, &key, "e"),
+        batch_id: BatchId::derived(&tenant, &key, "e", None),
         tenant,
         kind,
         key,
