@@ -172,6 +172,12 @@ fn each_blob<'a>(
                 let mut words = header.trim_end().split(' ');
                 let (object, kind, size) =
                     (words.next(), words.next(), words.next().and_then(|n| n.parse::<u64>().ok()));
+                // Whoever scans has it fetched: git does that by whatever program the repository names.
+                if let (Some(object), Some("missing")) = (object, kind) {
+                    return Err(io::Error::other(format!(
+                        "this clone is without the object {object}; fetch it first: git fetch --refetch --no-filter"
+                    )));
+                }
                 let (Some(object), Some("blob"), Some(size)) = (object, kind, size) else {
                     return Err(io::Error::other(format!("git does not give the object: {}", header.trim_end())));
                 };
