@@ -10,6 +10,7 @@ use nix::{
 use std::{
     io::Write,
     net::{TcpListener, UdpSocket},
+    os::unix::fs::MetadataExt,
     time::{Duration, Instant},
 };
 
@@ -269,6 +270,15 @@ fn system_calls_that_open_doors_are_denied() {
         ("open_by_handle_at", "304, 0, 0, 0"),
         ("pidfd_open of the runner", "434, P, 0"),
         ("prlimit of the runner", "302, P, 7, 0, 0"),
+        ("prlimit of any process by its number", "302, os.getpid(), 7, 0, 0"),
+        ("the runner's processors", "203, P, 0, 0"),
+        ("priority of the user", "141, 2, 0, 19"),
+        ("signals of a file to the runner", "72, 1, 8, P"),
+        ("the same by ioctl", "16, 1, 0x8901, 0"),
+        ("truncate", "76, b'x', 0"),
+        ("cutting what is open for reading", "2, b'src/a.py', 0o1000"),
+        ("the same by openat", "257, -100, b'src/a.py', 0o1000"),
+        ("openat2", "437, -100, b'src/a.py', 0, 0"),
         ("an x32 call", "0x40000000 + 41, 2, 1, 0"),
         ("signal to the runner", "62, P, 0"),
         ("signal to everybody", "62, -1, 0"),
@@ -438,12 +448,100 @@ fn the_same_user_without_landlock_is_kept_off_the_runner() {
 }
 
 #[test]
+fn other_processes_of_the_same_user_are_left_alone() {
+    if !root() {
+        return;
+    }
+    let mut other =
+        std::os::unix::process::CommandExt::uid(std::process::Command::new("sleep").arg("600"), support::NOBODY)
+            .spawn()
+            .unwrap();
+    let pid = other.id();
+    for conditions in [Conditions::SameUser, Conditions::SameUserWithoutLandlock] {
+        let (kill, group) = (format!("os.kill({pid}, 0)"), format!("os.killpg({pid}, 0)"));
+        let call = |arguments: &str| {
+            format!("import ctypes\nif ctypes.CDLL(None).syscall({arguments}) == -1: raise OSError")
+                .replace('P', &pid.to_string())
+        };
+        let (thread, limit) = (call("234, P, P, 0"), call("302, P, 7, 0, 0"));
+        let own =
+            "import threading\nsignal.pthread_kill(threading.get_ident(), 0)\nos.kill(os.getpid(), 0)\nos.kill(0, 0)";
+        finds_nothing(&attempts(&[&kill, &group, &thread, &limit]).under(conditions));
+        let cause = fails(&attempts(&[own]).under(conditions), 70, "Runner.EngineCrashed");
+        assert!(cause.contains("exit code 3") && cause.contains("pthread_kill"), "it may signal itself: {cause}");
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn files_of_the_same_user_keep_mode_owner_times_and_attributes() {
+    if !root() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    for (conditions, owner) in [
+        (Conditions::SameUser, support::NOBODY),
+        (Conditions::SameUserWithoutLandlock, support::NOBODY),
+        (Conditions::Private, 0),
+    ] {
+        let elsewhere = tempfile::Builder::new().prefix("of-the-user-").tempfile().unwrap();
+        std::os::unix::fs::chown(elsewhere.path(), Some(owner), Some(owner)).unwrap();
+        let call = |arguments: &str| {
+            format!(
+                "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nif libc.syscall({arguments}) == -1 and ctypes.get_errno() in (1, 38): raise OSError"
+            )
+        };
+        let mut statements: Vec<String> = [
+            "os.chmod(PATH, 0o4777)",
+            "os.chown(PATH, -1, -1)",
+            "os.lchown(PATH, -1, -1)",
+            "os.utime(PATH)",
+            "os.setxattr(PATH, 'user.x', b'x')",
+            "os.removexattr(PATH, 'user.x')",
+            // What is its own belongs to the same user: a file that is open does not say where it is.
+            "os.fchmod(os.open(OWN, os.O_RDWR), 0o4777)",
+            "os.fchown(os.open(OWN, os.O_RDWR), -1, -1)",
+            "os.utime(os.open(OWN, os.O_RDWR))",
+            "os.setxattr(os.open(OWN, os.O_RDWR), 'user.x', b'x')",
+            "import fcntl; fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x40086602, bytes(8))",
+        ]
+        .map(str::to_owned)
+        .into();
+        for arguments in [
+            "90, PATH, 0o4777",
+            "92, PATH, -1, -1",
+            "94, PATH, -1, -1",
+            "132, PATH, 0",
+            "235, PATH, 0",
+            "261, -100, PATH, 0",
+            "268, -100, PATH, 0o4777",
+            "452, -100, PATH, 0o4777, 0",
+            "463, -100, PATH, 0, b'user.x', 0, 0",
+            "466, -100, PATH, 0, b'user.x'",
+            "469, -100, PATH, 0, 0, 0",
+        ] {
+            statements.push(call(&arguments.replace("PATH", "PATH.encode()")));
+        }
+        let place =
+            format!("PATH = {:?}; OWN = os.environ['TMPDIR'] + '/own'; open(OWN, 'w').close(); ", elsewhere.path());
+        let statements: Vec<String> = statements.iter().map(|statement| format!("{place}{statement}")).collect();
+        let before = std::fs::metadata(elsewhere.path()).unwrap();
+        finds_nothing(&attempts(&statements.iter().map(String::as_str).collect::<Vec<_>>()).under(conditions));
+        let after = std::fs::metadata(elsewhere.path()).unwrap();
+        assert_eq!(
+            (before.mode(), before.ctime(), before.ctime_nsec()),
+            (after.mode(), after.ctime(), after.ctime_nsec())
+        );
+    }
+}
+
+#[test]
 fn the_same_user_leaves_nothing_behind_either() {
     if !root() {
         return;
     }
     let program = "open('src/a.py').read()\nfor n in range(3):\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0: time.sleep(600)\n        \
-                   os._exit(0)\nos.makedirs(os.environ['TMPDIR'] + '/a/b')\nos.chmod(os.environ['TMPDIR'] + '/a', 0)\nsarif(1)\n";
+                   os._exit(0)\nos.mkdir(os.environ['TMPDIR'] + '/a', 0o300)\nos.mkdir(os.environ['TMPDIR'] + '/a/b', 0)\nsarif(1)\n";
     for conditions in [Conditions::SameUser, Conditions::SameUserWithoutLandlock] {
         let job = Job::python(program).under(conditions);
         assert_eq!(job.run().code, Some(0), "{conditions:?}");

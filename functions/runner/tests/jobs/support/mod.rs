@@ -43,7 +43,7 @@ const SANDBOX: &str = "TEST_SANDBOX_PROGRAM";
 /// Set: the kernel seems to be without Landlock.
 const NO_LANDLOCK: &str = "TEST_NO_LANDLOCK";
 /// Somebody without an account. The last number that containers with mapped users have.
-const NOBODY: u32 = 65_533;
+pub const NOBODY: u32 = 65_533;
 
 /// The runner as a process, with a catalog of one test engine.
 pub fn become_runner(manifest: &OsStr) -> ! {
