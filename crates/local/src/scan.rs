@@ -117,9 +117,9 @@ pub async fn scan(
     watcher.changed(&view);
     let mut endings = jobs::Endings::new();
     if let Some(scratch) = &scratch {
-        supervise::adopt_orphans().map_err(Error::Scratch)?;
+        let before = supervise::adopt_orphans().map_err(Error::Scratch)?;
         // Whatever happens from here on: no process stays.
-        let _guard = NothingSurvives;
+        let _guard = NothingSurvives(before);
         let room = Room::of_this_machine();
         let todos = todos(request, &parts, &history, scratch);
         let numbers: BTreeMap<u32, Vec<u32>> = parts.shared_numbers();
@@ -312,12 +312,12 @@ impl Known {
     }
 }
 
-/// Kills everything that is left when it goes away.
-struct NothingSurvives;
+/// Kills everything that is left when it goes away, and was not there before.
+struct NothingSurvives(supervise::Before);
 
 impl Drop for NothingSurvives {
     fn drop(&mut self) {
-        supervise::kill_descendants();
+        supervise::kill_descendants(&self.0);
     }
 }
 

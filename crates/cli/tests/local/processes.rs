@@ -101,6 +101,37 @@ fn a_scan_that_is_killed_leaves_no_process() {
     });
 }
 
+/// What a shell starts and leaves to the program that it becomes: `server & exec dunlin ...`, `exec dunlin ... > >(gzip > out.gz)`.
+#[test]
+fn processes_that_were_there_before_the_scan_are_left_alone() {
+    let world = World::new();
+    let mark = mark(5);
+    // The second engine leaves a daemon in the group of nobody; it goes, and they stay.
+    world.engine("ruff", &format!("#!/bin/sh\ncat app/*.py > /dev/null\nsetsid sleep 4{mark} &\nexit 9\n"));
+    let (pipe, out) = (world.path("pipe"), world.path("out"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!(
+        "(cat {pipe} > {out}; echo reader ended >> {out}) &\nsleep 3{mark} &\nexec \"$0\" \"$@\" > {pipe}",
+        pipe = pipe.display(),
+        out = out.display()
+    );
+    let scan = world.command(&["--format", "json"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(scan.get_program()).args(scan.get_args());
+    shell.envs(scan.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_eq!(shell.stderr(std::process::Stdio::null()).status().unwrap().code(), Some(2));
+    let text = || fs::read_to_string(&out).unwrap_or_default();
+    wait_until("the end of the reader", || text().ends_with("reader ended\n"));
+    assert!(text().contains("\"findings\""), "{}", text());
+    assert_eq!(with(&format!("4{mark}")), 0, "the engine's own daemon");
+    assert_eq!(with(&format!("3{mark}")), 1);
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        if fs::read(process.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\03{mark}\0").as_bytes()) {
+            kill(Pid::from_raw(process.file_name().to_str().unwrap().parse().unwrap()), Signal::SIGKILL).unwrap();
+        }
+    }
+}
+
 #[test]
 fn an_engine_that_never_ends_is_stopped_and_the_others_are_not() {
     let world = World::new();
