@@ -389,6 +389,22 @@ fn sigterm_ends_the_job_in_order() {
 }
 
 #[test]
+fn sigterm_while_the_source_is_unpacked_leaves_nothing_of_it() {
+    let mut job = Job::python("sarif(0)\n");
+    let paths: Vec<String> = (0..3_000).map(|n| format!("{n:05}/deep/{n}.py")).collect();
+    let files: Vec<_> = paths.iter().map(|path| (path.as_str(), "print()\n".to_owned())).collect();
+    job.ticket = support::ticket(&job.storage, &files, "hostile", "1.0.0");
+    let runner = job.start();
+    let tmp = job.tmp();
+    until("the first files", || {
+        tmp.read_dir().ok()?.flatten().next()?.path().join("source/00020").exists().then_some(())
+    });
+    kill(Pid::from_raw(runner.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(support::end(runner).code, Some(143));
+    job.assert_nothing_left();
+}
+
+#[test]
 fn sigterm_while_storage_hangs_ends_the_job_too() {
     let job = Job::python("sarif(0)\n");
     job.storage.fail("snapshot", &[503; 20]);
