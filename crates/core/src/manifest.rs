@@ -43,6 +43,8 @@ pub enum SkipReason {
     SpecialFile,
     NotUtf8,
     TooLarge,
+    /// Below more folders than are kept.
+    TooDeep,
     CaseCollision,
     /// Inside a `.git` folder.
     GitInternals,

@@ -7,6 +7,7 @@ use crate::{
     tree::CopyError,
 };
 use dunlin_core::selection::{BadPattern, Selector};
+use dunlin_execution::remove_tree;
 use rustix::fs::{FlockOperation, flock, statfs, statvfs};
 use std::{
     env,
@@ -130,7 +131,7 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         // What cannot be removed is removed by a later scan.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = remove_tree(&self.folder);
     }
 }
 
@@ -160,7 +161,7 @@ pub fn clear_abandoned() {
         }
         let lock = File::open(entry.path().join(LOCK));
         if lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_tree(&entry.path());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which files an engine sees, and as whom: worked out by the runner before it starts the lockdown.
 
-use super::policy::Identity;
+use super::{policy::Identity, remove::remove_tree};
 use rustix::{
     fs::{Gid, Uid, chown},
     process::geteuid,
@@ -204,26 +204,8 @@ impl Drop for Scratch {
 }
 
 fn remove(root: &Path) {
-    let removed = fs::remove_dir_all(root).or_else(|_| {
-        // The engine may have taken away its own rights on a folder, which stops a runner that is not root.
-        open_up(root);
-        fs::remove_dir_all(root)
-    });
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::error!(path = %root.display(), %error, "scratch folder could not be removed");
-        }
-        _ => {}
-    }
-}
-
-fn open_up(folder: &Path) {
-    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // Of the entry itself, not of what a link points to.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+    if let Err(error) = remove_tree(root) {
+        tracing::error!(path = %root.display(), %error, "scratch folder could not be removed");
     }
 }
 

@@ -110,6 +110,17 @@ fn the_disk_is_bounded() {
 }
 
 #[test]
+fn folders_deeper_than_any_path_are_seen_and_removed() {
+    let deep = "open('src/a.py').read()\nos.chdir(os.environ['TMPDIR'])\nfor n in range(3000):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\n";
+    let job = Job::python(&format!("{deep}time.sleep(20)\n")).open_files(1000);
+    let cause = fails(&job, 70, "Runner.EngineCrashed");
+    assert!(cause.contains("more than a path can name") || cause.contains("more than 5000 files"), "{cause}");
+    // It may be faster than the first look.
+    let ended = Job::python(&format!("{deep}sarif(1)\n")).open_files(1000).run();
+    assert!(matches!(ended.code, Some(0 | 70)), "{}", ended.log);
+}
+
+#[test]
 fn printing_without_end_fills_nothing() {
     let job = Job::python("while True: os.write(1 + (time.time_ns() % 2), b'x' * 65536)\n").timeout(3);
     fails(&job, 124, "Runner.TimedOut");
@@ -557,11 +568,16 @@ fn the_same_user_leaves_nothing_behind_either() {
         return;
     }
     let program = "open('src/a.py').read()\nfor n in range(3):\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0: time.sleep(600)\n        \
-                   os._exit(0)\nos.mkdir(os.environ['TMPDIR'] + '/a', 0o300)\nos.mkdir(os.environ['TMPDIR'] + '/a/b', 0)\nsarif(1)\n";
+                   os._exit(0)\nsarif(1)\n";
+    // Nobody can look into it, so nobody knows what is in it.
+    let hiding =
+        "os.mkdir(os.environ['TMPDIR'] + '/a', 0o300)\nos.mkdir(os.environ['TMPDIR'] + '/a/b', 0)\ntime.sleep(20)\n";
     for conditions in [Conditions::SameUser, Conditions::SameUserWithoutLandlock] {
         let job = Job::python(program).under(conditions);
         assert_eq!(job.run().code, Some(0), "{conditions:?}");
         assert_eq!(job.result().1, 1);
+        let cause = fails(&Job::python(hiding).under(conditions), 70, "Runner.EngineCrashed");
+        assert!(cause.contains("a folder that nobody may look into"), "{cause}");
     }
     // This one gives each of its processes a session of its own.
     let bomb = Job::python("while True:\n    try:\n        if os.fork() == 0: os.setsid()\n    except OSError: pass\n");
