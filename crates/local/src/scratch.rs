@@ -22,6 +22,8 @@ const PREFIX: &str = "dunlin-scan-";
 const LOCK: &str = "lock";
 /// Where the system has a folder in memory, which every user may write to.
 const MEMORY: &str = "/dev/shm";
+/// Where a system whose folder for temporary files is in memory has one on the disk (file-hierarchy(7)).
+const DISK: &str = "/var/tmp";
 /// Of the memory that is available, and of the room that the folder has: this part may go to copies of the source.
 const SHARE: u64 = 8;
 /// statfs(2).
@@ -53,7 +55,8 @@ impl Scratch {
         let of_jobs = parts.jobs().filter(|(number, _)| missing.contains(number));
         // Each job's copy, and all of it once more.
         let bytes: u64 = of_jobs.map(|(_, job)| (job.bytes + job.files * PAGE) * 2).sum();
-        let disk = Locked::make(&env::temp_dir()).map_err(Error::Scratch)?;
+        let better = on_the_disk(env::var_os("TMPDIR"), is_in_memory).and_then(|below| Locked::make(below).ok());
+        let disk = better.map_or_else(|| Locked::make(&env::temp_dir()), Ok).map_err(Error::Scratch)?;
         let folder = disk.folder.clone();
         // No right to write there, no room after all: the disk has both.
         let memory = memory_folder(bytes, env::var_os("TMPDIR")).and_then(|below| Locked::make(below).ok());
@@ -142,17 +145,31 @@ fn memory_folder(bytes: u64, named: Option<OsString>) -> Option<&'static Path> {
     }
     let folder = Path::new(MEMORY);
     // Of a folder that is on a disk, nothing is gained.
-    let in_memory = statfs(folder).is_ok_and(|about| about.f_type as u64 == TMPFS_MAGIC);
+    let in_memory = is_in_memory(folder);
     let room = statvfs(folder).map(|about| about.f_bavail.saturating_mul(about.f_frsize)).ok()?;
     let available = Room::of_this_machine().memory_bytes;
     (in_memory && bytes <= room.min(available) / SHARE).then_some(folder)
 }
 
+fn is_in_memory(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|about| about.f_type as u64 == TMPFS_MAGIC)
+}
+
+/// Where what engines write goes when the folder for temporary files is in memory and nobody `named` it.
+fn on_the_disk(named: Option<OsString>, is_in_memory: impl Fn(&Path) -> bool) -> Option<&'static Path> {
+    let named = named.is_some_and(|named| !named.is_empty());
+    let disk = Path::new(DISK);
+    (!named && is_in_memory(&env::temp_dir()) && disk.is_dir() && !is_in_memory(disk)).then_some(disk)
+}
+
 /// Removes what scans left behind that were killed: their locks are gone with them.
 pub fn clear_abandoned() {
     let user = rustix::process::geteuid().as_raw();
-    for entry in
-        [env::temp_dir(), MEMORY.into()].iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten()
+    for entry in [env::temp_dir(), DISK.into(), MEMORY.into()]
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
     {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
             && entry.metadata().is_ok_and(|about| about.is_dir() && about.uid() == user);
@@ -176,5 +193,14 @@ mod tests {
         // No bytes fit everywhere: only the name decides.
         assert_eq!(memory_folder(0, Some("/var/tmp".into())), None);
         assert_eq!(memory_folder(0, Some("".into())), memory_folder(0, None));
+    }
+
+    #[test]
+    fn what_engines_write_is_on_the_disk_where_temporary_files_are_in_memory() {
+        let usual = |folder: &Path| folder == env::temp_dir();
+        assert_eq!(on_the_disk(None, usual), Some(Path::new(DISK)));
+        assert_eq!(on_the_disk(None, |_| false), None);
+        assert_eq!(on_the_disk(None, |_| true), None, "nothing is gained");
+        assert_eq!(on_the_disk(Some("/run".into()), usual), None, "it is as it was asked for");
     }
 }
