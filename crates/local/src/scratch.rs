@@ -17,6 +17,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+use tokio_util::sync::CancellationToken;
 
 const PREFIX: &str = "dunlin-scan-";
 const LOCK: &str = "lock";
@@ -51,7 +52,12 @@ pub struct Scratch {
 
 impl Scratch {
     /// Copies what the jobs with the numbers `missing` read. The inner error is the path of a file that is not what it was.
-    pub fn make(request: &Request, parts: &Parts, missing: &[u32]) -> Result<Result<Self, String>, Error> {
+    pub fn make(
+        request: &Request,
+        parts: &Parts,
+        missing: &[u32],
+        stop: &CancellationToken,
+    ) -> Result<Result<Self, String>, Error> {
         let of_jobs = parts.jobs().filter(|(number, _)| missing.contains(number));
         // Each job's copy, and all of it once more.
         let bytes: u64 = of_jobs.map(|(_, job)| (job.bytes + job.files * PAGE) * 2).sum();
@@ -78,15 +84,16 @@ impl Scratch {
             jobs.map(|(_, job)| job.selection.compile()).collect()
         };
         let now = selectors(false)?;
-        let copied = parts.tree.copy(&request.root, &scratch.source, |path| now.iter().any(|s| s.selects(path)));
+        let copied = parts.tree.copy(&request.root, &scratch.source, stop, |path| now.iter().any(|s| s.selects(path)));
         match copied {
             Err(CopyError::Changed(path)) => return Ok(Err(path)),
+            Err(CopyError::Stopped) => return Err(Error::Stopped),
             Err(CopyError::Write(error)) => return Err(Error::Scratch(error)),
             Ok(()) => {}
         }
         if let Some((base, _)) = &parts.base {
             let before = selectors(true)?;
-            base.copy(&request.root, request.git, &scratch.source_before, |path| {
+            base.copy(&request.root, request.git, &scratch.source_before, stop, |path| {
                 before.iter().any(|s| s.selects(path))
             })
             .map_err(Error::Scratch)?;

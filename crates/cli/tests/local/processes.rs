@@ -83,6 +83,54 @@ fn an_interrupt_ends_every_process_and_removes_the_copies() {
     }
 }
 
+/// Enough for a report that no pipe holds, and for copies that take a moment.
+fn many_files(world: &World) {
+    for n in 0..3000 {
+        world.write(&format!("many/{n}.py"), "eval(input())\n");
+    }
+    world.commit("many");
+}
+
+/// The exit code; the program must end by itself.
+fn code_of(child: &mut Child) -> Option<i32> {
+    let mut ended = None;
+    wait_until("the end of the scan", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.unwrap().code()
+}
+
+#[test]
+fn an_interrupt_while_files_are_copied_ends_the_scan_and_removes_the_copies() {
+    let world = World::new();
+    many_files(&world);
+    let mut child = world.command(&["--engines", "ruff"]).spawn().unwrap();
+    let copied = || world.left_over().iter().any(|name| world.path("tmp").join(name).join("source/many").is_dir());
+    wait_until("the first copies", copied);
+    send(&child, Signal::SIGINT);
+    assert_eq!(code_of(&mut child), Some(2));
+    assert!(world.left_over().is_empty(), "{:?}", world.left_over());
+}
+
+#[test]
+fn a_signal_is_heard_while_nobody_reads_the_report() {
+    let world = World::new();
+    many_files(&world);
+    let options = ["--engines", "ruff", "--format", "json"];
+    assert_eq!(world.scan(&options).code, 0);
+    // What a scan left that was killed goes also when every result is known.
+    let abandoned = world.path("tmp/dunlin-scan-abandoned");
+    fs::create_dir(&abandoned).unwrap();
+    fs::write(abandoned.join("lock"), "").unwrap();
+    let mut child = world.command(&options).spawn().unwrap();
+    let mut first = [0];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    send(&child, Signal::SIGTERM);
+    assert_eq!(code_of(&mut child), Some(2));
+    assert!(world.left_over().is_empty(), "{:?}", world.left_over());
+}
+
 #[test]
 fn a_scan_that_is_killed_leaves_no_process() {
     let world = World::new();
