@@ -1,6 +1,6 @@
 //! What engines may do, and what stays of them: nothing.
 
-use crate::world::{Run, World, finished};
+use crate::world::{GREP_PYTHON, Run, World, finished};
 use nix::{
     libc,
     sys::signal::{Signal, kill},
@@ -15,7 +15,7 @@ use std::{
         process::{CommandExt, ExitStatusExt},
     },
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -167,7 +167,7 @@ fn processes_that_were_there_before_the_scan_are_left_alone() {
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).arg(scan.get_program()).args(scan.get_args());
     shell.envs(scan.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    assert_eq!(shell.stderr(std::process::Stdio::null()).status().unwrap().code(), Some(2));
+    assert_eq!(shell.stderr(Stdio::null()).status().unwrap().code(), Some(2));
     let text = || fs::read_to_string(&out).unwrap_or_default();
     wait_until("the end of the reader", || text().ends_with("reader ended\n"));
     assert!(text().contains("\"findings\""), "{}", text());
@@ -238,6 +238,38 @@ fn scan_with_a_thief(user: Option<u32>) -> Run {
         command.uid(user).gid(user);
     }
     finished(command.spawn().unwrap())
+}
+
+/// As root, who can become somebody else: root's own processes are not bounded.
+#[test]
+fn what_the_user_starts_meanwhile_leaves_room_for_the_engine_and_a_fork_bomb_ends() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let scan = |world: &World| {
+        give(world.dir.path(), NOBODY);
+        let mut command = world.command(&["--engines", "ruff", "--no-cache"]);
+        command.uid(NOBODY).gid(NOBODY);
+        command.spawn().unwrap()
+    };
+    let world = World::new();
+    let mark = mark(6);
+    let waiting = format!("#!/bin/sh\nsleep 3.0{mark}\n");
+    world.engine("ruff", &GREP_PYTHON.replace("#!/bin/sh\n", &waiting));
+    let child = scan(&world);
+    wait_until("the start of the engine", || with(&mark) == 1);
+    let build = "import threading, time\nfor n in range(600): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\nprint(flush=True)\ntime.sleep(600)";
+    let mut build = Command::new("python3").args(["-c", build]).uid(NOBODY).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(build.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    assert_eq!(with(&mark), 1, "the engine was faster, so this says nothing");
+    let run = finished(child);
+    build.kill().unwrap();
+    build.wait().unwrap();
+    assert!(run.code == 0 && run.out.contains("app/main.py:5"), "{run:?}");
+
+    world.engine("ruff", "#!/bin/sh\nbomb() { bomb & bomb & wait; }\nbomb\n");
+    let run = finished(scan(&world));
+    assert!(run.code == 2 && run.out.contains("more than 200 processes"), "{run:?}");
 }
 
 fn give(path: &Path, user: u32) {
