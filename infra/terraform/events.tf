@@ -43,6 +43,9 @@ locals {
       Condition = { ArnEquals = { "aws:SourceArn" = [for name in keys(local.event_rules) : "${local.events_rule_arn_prefix}${name}"] } }
     }]
   })
+
+  # All there are, with that of price_batches.tf.
+  event_rule_names = concat(keys(local.event_rules), ["price-files"])
 }
 
 resource "aws_cloudwatch_event_rule" "main" {
@@ -59,4 +62,28 @@ resource "aws_cloudwatch_event_target" "recordings" {
   rule      = aws_cloudwatch_event_rule.main[each.key].name
   target_id = "recordings"
   arn       = module.queue_recordings.arn
+
+  dead_letter_config {
+    arn = aws_sqs_queue.undelivered_events.arn
+  }
+}
+
+# What EventBridge could not put into a rule's queue: at once when it may not or the queue is gone, else after a day of tries.
+# Nobody reads it, so nothing fails on it and it has no dead-letter queue. `make redrive` puts each event into the queue that
+# it was for, docs/aws.md has the same for AWS; the alarm is in alarms.tf.
+resource "aws_sqs_queue" "undelivered_events" {
+  name                      = "${local.prefix}-undelivered-events"
+  message_retention_seconds = 1209600 # 14 days, the most there is
+  sqs_managed_sse_enabled   = true
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "OurRulesSend"
+      Effect    = "Allow"
+      Principal = { Service = "events.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "${local.queues_arn}-undelivered-events"
+      Condition = { ArnEquals = { "aws:SourceArn" = [for name in local.event_rule_names : "${local.events_rule_arn_prefix}${name}"] } }
+    }]
+  })
 }

@@ -5,7 +5,7 @@ locals {
   # Apart from the rest because the queues hide a message for six times as long. The state machine waits a little longer than
   # each of them.
   timeouts = {
-    intake     = 10
+    intake     = 29 # S3 may take 20 s to put a file together, and the answer must come before API Gateway's 30
     api        = 30 # API Gateway gives up after 30 s, and a paused database wakes in 15 to 30
     dispatcher = 30
     source     = 900
@@ -82,6 +82,7 @@ locals {
     }
     notifier = {
       description = "Tells the organisation's receivers how a scan ended"
+      alarms      = local.alarms_of_functions_that_may_refuse
       memory_mib  = 256
       environment = {
         DATA_BUCKET    = local.data_bucket
@@ -99,7 +100,9 @@ locals {
     }
     inspector = {
       description = "Reads the file of a price batch once: format, digest, and where its rows begin; publishes a small one"
-      # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network.
+      alarms      = local.alarms_of_functions_that_may_refuse
+      # Memory stays under 100 MB whatever the file; more of it is more processor, and a faster network. The list of the bad
+      # rows of a file that it loads itself, 8 MiB at most, finds room in the 512 MiB of /tmp that every function has.
       memory_mib = 1024
       database   = "app"
       environment = {
@@ -111,6 +114,10 @@ locals {
     loader = {
       description = "Checks every row of one range of a price batch and copies it into the batch's own table"
       memory_mib  = 1024
+      # The list of the range's bad rows lies here until it is in S3, and may be nearly fifty times as large as the range: an empty
+      # JSON object has three bytes, and a line in the list for each column. A file that is packed is one range, and may be
+      # larger still unpacked: a list for which there is no room fails the batch.
+      storage_mib = 4096
       database    = "app"
       environment = { DATA_BUCKET = local.data_bucket }
     }
@@ -132,7 +139,9 @@ locals {
     }
   }
 
-  # A repository that is not there is an error to Step Functions and an answer to the caller. It wakes nobody.
+  # A repository that is not there, a file that is gone, a receiver that is away: an error to Step Functions, which goes on as it
+  # should. By itself it wakes nobody. What goes wrong for good fails the execution, which has an alarm; a notifier that fails
+  # changes no execution, and has an alarm of its own (alarms.tf).
   alarms_of_functions_that_may_refuse = ["throttles", "duration"]
 
   common_environment = merge(

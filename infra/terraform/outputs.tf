@@ -61,6 +61,11 @@ output "price_batches_dlq_url" {
   value       = module.queue_price_batches.dead_url
 }
 
+output "undelivered_events_queue_url" {
+  description = "URL of the queue of events that could not be put into their rules' queues."
+  value       = aws_sqs_queue.undelivered_events.url
+}
+
 output "price_state_machine_arn" {
   description = "ARN of the price-batch state machine."
   value       = aws_sfn_state_machine.price_batch.arn

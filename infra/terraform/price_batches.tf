@@ -17,6 +17,10 @@ resource "aws_cloudwatch_event_target" "price_batches" {
   rule      = aws_cloudwatch_event_rule.price_files.name
   target_id = "price-batches"
   arn       = module.queue_price_batches.arn
+
+  dead_letter_config {
+    arn = aws_sqs_queue.undelivered_events.arn
+  }
 }
 
 module "queue_price_batches" {

@@ -86,9 +86,20 @@ resource "aws_s3_bucket_cors_configuration" "data" {
 
   bucket = aws_s3_bucket.data.id
   cors_rule {
-    allowed_methods = ["GET", "PUT"]
+    allowed_methods = ["PUT"]
     allowed_origins = var.cors_allowed_origins
     allowed_headers = ["content-type", "content-length", "if-none-match", "x-amz-*"]
+    expose_headers  = ["etag"]
+    max_age_seconds = 3600
+  }
+
+  # The way to a report is the API's 303, and a browser that follows it to another host says `Origin: null` from there on (Fetch
+  # standard, "HTTP-redirect fetch"): a list of dashboards would keep them from reading. The URL is the credential. Whoever has
+  # it may read without a browser too, and without it S3 refuses, wherever a page comes from.
+  cors_rule {
+    allowed_methods = ["GET", "HEAD"]
+    allowed_origins = ["*"]
+    allowed_headers = ["*"] # what a page adds for the API comes along
     expose_headers  = ["etag"]
     max_age_seconds = 3600
   }

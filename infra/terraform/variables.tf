@@ -341,7 +341,7 @@ variable "availability_zone_suffixes" {
 # Front door
 
 variable "cors_allowed_origins" {
-  description = "Origins of the dashboards that may call the API and send uploads. Empty: no browser may."
+  description = "Origins of the dashboards that may call the API and send uploads. With any, a page that has a report's presigned URL may read it. Empty: no browser may do either."
   type        = list(string)
   default     = []
   validation {

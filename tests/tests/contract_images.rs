@@ -79,52 +79,92 @@ fn the_documented_build_makes_what_lambda_takes_and_stops_at_a_failure() {
     let at = text.find(step[0]).unwrap();
     let begin = text[..at].rfind("\n( set -e").unwrap();
     let end = at + text[at..].find("done )").unwrap() + "done )".len();
-    let images = images();
+    let (script, images) = (&text[begin..end], images());
 
-    let (status, calls) = with_stubs(&text[begin..end], 0);
+    let world = World::new();
+    let (status, calls) = world.run(script, NOTHING);
     assert!(status.success(), "{calls:?}");
     let (built, pushed): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.starts_with("build "));
     for image in &images {
-        let file = built.iter().find(|call| call.ends_with(&format!("-t registry/{image}:tag ../..")));
+        let url = registry(image);
+        let file = built.iter().find(|call| call.ends_with(&format!("-t {url}:tag ../..")));
         let file = file.unwrap_or_else(|| panic!("{image} is not built: {built:?}"));
         let file = file.split("-f ").nth(1).unwrap().split(' ').next().unwrap();
         assert!(repository().join("infra/terraform").join(file).is_file(), "{image}: {file}");
-        assert!(pushed.contains(&&format!("push registry/{image}:tag")), "{image}: {pushed:?}");
+        assert!(pushed.contains(&&format!("push {url}:tag")), "{image}: {pushed:?}");
     }
     assert_eq!(calls.len(), 2 * images.len());
+    let (status, again) = world.run(script, NOTHING);
+    assert!(status.success() && again.is_empty(), "a tag cannot be overwritten: {again:?}");
 
-    let (status, calls) = with_stubs(&text[begin..end], 1);
+    let (status, failed) = World::new().run(script, "build ");
     assert!(
-        !status.success() && calls.len() == 1,
-        "the loop goes on after an image that could not be built: {calls:?}"
+        !status.success() && failed.len() == 1,
+        "the loop goes on after an image that could not be built: {failed:?}"
     );
+
+    // The third image is built and not pushed: the next run begins with it.
+    let world = World::new();
+    let (status, half) = world.run(script, &calls[5]);
+    assert!(!status.success() && half == calls[..6], "{half:?}");
+    let (status, rest) = world.run(script, NOTHING);
+    assert!(status.success() && rest == calls[4..], "{rest:?}");
 }
+
+/// No command of the page contains it.
+const NOTHING: &str = "nothing fails";
 
 fn images() -> Vec<String> {
     let catalog: Value = serde_json::from_str(&read("engines/catalog.json")).unwrap();
     catalog.as_object().unwrap().keys().cloned().chain(["loader".to_owned()]).collect()
 }
 
-/// Runs the words of the page where it says; instead of Terraform and Docker, something that writes down what it was asked.
-fn with_stubs(script: &str, docker: i32) -> (ExitStatus, Vec<String>) {
-    let folder = tempfile::tempdir().unwrap();
-    let calls = folder.path().join("calls");
-    let registries: Value = images().into_iter().map(|name| (name.clone(), format!("registry/{name}"))).collect();
-    // jq, as far as it is needed here.
-    let stubs = format!(
-        "terraform() {{ echo '{}'; }}
-        jq() {{ python3 -c 'import json, sys; names = json.load(open(sys.argv[3]) if sys.argv[2:3] == [\"keys[]\"] else sys.stdin);
-print(*names, sep=chr(10)) if sys.argv[2] == \"keys[]\" else print(names[sys.argv[2][2:-1]])' \"$@\"; }}
-        docker() {{ echo \"$*\" >> '{}'; return {docker}; }}
-        tag=tag
-        ",
-        registries,
-        calls.display()
-    );
-    let status = Command::new("bash")
-        .args(["-c", &format!("{stubs}{script}")])
-        .current_dir(repository().join("infra/terraform"))
-        .status()
-        .unwrap();
-    (status, fs::read_to_string(&calls).unwrap_or_default().lines().map(str::to_owned).collect())
+fn registry(image: &str) -> String {
+    format!("1.dkr.ecr.eu-central-1.amazonaws.com/dunlin-prod/engine/{image}")
+}
+
+/// Terraform, Docker and AWS as far as the page needs them. What was pushed stays from one run to the next.
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("pushed"), "").unwrap();
+        Self { folder }
+    }
+
+    /// Runs the words of the page where it says, and answers what Docker was asked. A command that contains `fails` does.
+    fn run(&self, script: &str, fails: &str) -> (ExitStatus, Vec<String>) {
+        // jq, as far as it is needed here.
+        const STUBS: &str = r#"
+            terraform() { echo "$REGISTRIES"; }
+            jq() { python3 -c 'import json, sys; names = json.load(open(sys.argv[3]) if sys.argv[2:3] == ["keys[]"] else sys.stdin);
+print(*names, sep=chr(10)) if sys.argv[2] == "keys[]" else print(names[sys.argv[2][2:-1]])' "$@"; }
+            docker() {
+                echo "$*" >> "$FOLDER/calls"
+                case "$*" in *"$FAILS"*) return 1 ;; esac
+                [ "$1" = build ] || echo "$2" >> "$FOLDER/pushed"
+            }
+            aws() {
+                [ "$1 $2 $3 $5" = "ecr describe-images --repository-name --image-ids" ] &&
+                    grep -qxF "${REGISTRY%/dunlin-prod/*}/$4:${6#imageTag=}" "$FOLDER/pushed"
+            }
+            tag=tag
+        "#;
+        let calls = self.folder.path().join("calls");
+        fs::write(&calls, "").unwrap();
+        let registries: Value = images().into_iter().map(|name| (name.clone(), registry(&name))).collect();
+        let status = Command::new("bash")
+            .args(["-c", &format!("{STUBS}{script}")])
+            .env("REGISTRIES", registries.to_string())
+            .env("REGISTRY", registry(""))
+            .env("FAILS", fails)
+            .env("FOLDER", self.folder.path())
+            .current_dir(repository().join("infra/terraform"))
+            .status()
+            .unwrap();
+        (status, fs::read_to_string(&calls).unwrap().lines().map(str::to_owned).collect())
+    }
 }

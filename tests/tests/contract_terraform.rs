@@ -6,7 +6,13 @@
 mod contract_support;
 
 use contract_support::{Module, attribute, entries, files, number, object_key, read, repository};
-use dunlin_core::{BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId, job::Size, keys, prices::BatchKind};
+use dunlin_core::{
+    BatchId, RepositoryId, ResultKey, ScanId, TenantId, UploadId,
+    job::Size,
+    keys,
+    prices::{BadRow, BatchKind, MAX_ROWS, Reason},
+};
+use dunlin_prices::{MAX_RANGES, RANGE_BYTES, report};
 use hcl::expr::Expression;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -208,10 +214,13 @@ fn every_policy_is_data_and_runners_have_none() {
 #[test]
 fn every_queue_has_a_dead_letter_queue_and_alarms() {
     let root = Module::root();
-    assert!(
-        root.blocks("resource").all(|block| block.labels()[0].as_str() != "aws_sqs_queue"),
-        "queues come from modules/queue"
-    );
+    let others: Vec<_> = root
+        .blocks("resource")
+        .map(hcl::Block::labels)
+        .filter(|labels| labels[0].as_str() == "aws_sqs_queue")
+        .map(|labels| labels[1].as_str())
+        .collect();
+    assert_eq!(others, ["undelivered_events"], "queues that somebody reads come from modules/queue");
     let queues = root
         .blocks("module")
         .filter(|block| attribute(block, "source") == Some(&Expression::String("./modules/queue".into())))
@@ -340,6 +349,45 @@ fn the_sizes_are_those_of_the_ladder() {
             "{size:?}"
         );
     }
+}
+
+/// It lies in /tmp until it is in S3.
+#[test]
+fn the_list_of_bad_rows_of_a_range_has_room() {
+    // No row is shorter beside what is said of it than an empty JSON object: it lacks every column.
+    let mut lines = Vec::new();
+    for column in BatchKind::Prices.columns() {
+        report::append(&mut lines, &BadRow::new(MAX_ROWS, Some(column), "", Reason::MissingColumn));
+    }
+    let list = |bytes: u64| bytes.div_ceil(3) * u64::try_from(lines.len()).unwrap();
+    let root = Module::root();
+    let functions = entries(root.local("functions"));
+    let room = |name: &str| entries(functions[name]).get("storage_mib").map_or(512, |mib| number(mib)) << 20;
+
+    assert!(read("crates/ingest/src/inspect.rs").contains("const MAX_BYTES: u64 = 50 << 30;"), "the largest file");
+    let range = RANGE_BYTES.max((50_u64 << 30).div_ceil(MAX_RANGES));
+    assert!(room("loader") >= list(range), "loader: {} bytes of bad rows", list(range));
+    let at_once = root.block("variable", &["price_batch_at_once_kib"]);
+    let checked = at_once.body().blocks().next().unwrap();
+    assert!(attribute(checked, "condition").unwrap().to_string().contains("var.price_batch_at_once_kib <= 8192"));
+    assert!(room("inspector") >= list(8192 << 10), "inspector: {} bytes of bad rows", list(8192 << 10));
+}
+
+/// A browser that follows the API's 303 to a report in S3 says `Origin: null`.
+#[test]
+fn pages_read_what_they_have_a_url_of_and_only_dashboards_upload() {
+    let root = Module::root();
+    let words = |rule: &hcl::Block, name: &str| match attribute(rule, name).unwrap() {
+        Expression::Array(items) => {
+            items.iter().map(|item| item.to_string().trim_matches('"').to_owned()).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    let cors = root.block("resource", &["aws_s3_bucket_cors_configuration", "data"]);
+    let rules: BTreeMap<String, String> =
+        cors.body().blocks().map(|rule| (words(rule, "allowed_methods"), words(rule, "allowed_origins"))).collect();
+    let expected = [("GET HEAD", "*"), ("PUT", "var.cors_allowed_origins")];
+    assert_eq!(rules, expected.map(|(methods, origins)| (methods.to_owned(), origins.to_owned())).into());
 }
 
 #[test]

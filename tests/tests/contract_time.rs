@@ -24,7 +24,8 @@ fn job_states(machine: &Value) -> &Value {
 /// The number between two pieces of text.
 fn between(text: &str, before: &str, after: &str) -> u64 {
     let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no {before:?} in {text}"));
-    rest.split(after).next().unwrap().trim().parse().unwrap_or_else(|error| panic!("{before:?} in {text}: {error}"))
+    let digits = rest.split(after).next().unwrap().trim().replace('_', "");
+    digits.parse().unwrap_or_else(|error| panic!("{before:?} in {text}: {error}"))
 }
 
 /// Seconds that the retries of these errors wait and run at most, when each run takes `run`.
@@ -183,6 +184,29 @@ fn every_range_has_time_and_the_slowest_way_ends_before_its_execution_does() {
     let left =
         allowed.checked_sub(total).unwrap_or_else(|| panic!("a batch can take {total} s, its execution {allowed} s"));
     assert!(left / waves >= 100, "{left} s for {waves} turns");
+}
+
+/// Whoever is cut off by Lambda or by the gateway does not know whether the file is whole.
+#[test]
+fn intake_has_time_to_put_a_file_together_and_to_say_that_it_took_too_long() {
+    let root = Module::root();
+    let intake = 1000 * number(entries(root.local("timeouts"))["intake"]);
+    let integration = root.block("resource", &["aws_apigatewayv2_integration", "function"]);
+    let gateway = number(attribute(integration, "timeout_milliseconds").unwrap());
+    assert!(intake + 1000 <= gateway, "the gateway's clock runs while the function starts");
+
+    let clients = read("crates/cloud/src/aws.rs");
+    let short = clients.split("SHORT: Self = ").nth(1).unwrap();
+    // What was asked for is read first: every attempt in vain but the last, and two pauses between them.
+    let asked = 1000 * (between(short, "attempts: ", ",") * between(short, "attempt: Duration::from_secs(", ")") + 2);
+    let patience = "const COMPLETION_PATIENCE: Duration = Duration::from_secs(";
+    let completion = 1000 * between(&read("crates/cloud/src/objects.rs"), patience, ")");
+    let reserve = "const RESERVE: Duration = Duration::from_millis(";
+    let answer = between(&read("crates/runtime/src/http.rs"), reserve, ")");
+    assert!(
+        asked + completion + answer <= intake,
+        "{asked} + {completion} + {answer} ms, and intake is ended after {intake}"
+    );
 }
 
 /// Step Functions ends an execution with its 25,000th event.

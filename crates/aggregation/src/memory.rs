@@ -183,7 +183,7 @@ impl Findings {
     /// Keeps what `before` does not have, and answers how many of `before` are gone. Findings are the same as the store
     /// says it: by fingerprint, or by their code where one candidate on either side is left. `seers` are the engines that saw
     /// everything, now: only their findings are looked for in renamed files, and only theirs are gone.
-    pub fn keep_new(&mut self, before: &Self, seers: &[String]) -> u64 {
+    pub fn keep_new(&mut self, before: &Self, seers: &[String], unread: &[String]) -> u64 {
         let seer = |finding: &FindingView| seers.contains(&finding.engine);
         let with_number = |finding: &FindingView, keys: &Keys| format!("{} {}", finding.fingerprint, keys.occurrence);
         // A content key that nobody else has takes no part in the second step.
@@ -209,7 +209,8 @@ impl Findings {
             .collect();
         let matching = match_findings(&known, &seen);
         let gone: HashSet<FindingId> = matching.gone.into_iter().collect();
-        let fixed = before.findings.iter().filter(|f| seer(f) && gone.contains(&FindingId::from_uuid(f.id))).count();
+        let looked = |finding: &FindingView| seer(finding) && !unread.contains(&finding.path);
+        let fixed = before.findings.iter().filter(|f| looked(f) && gone.contains(&FindingId::from_uuid(f.id))).count();
 
         let mut is_new = matching.matched.iter().map(Option::is_none);
         self.keys.retain(|_| is_new.next().unwrap_or(true));

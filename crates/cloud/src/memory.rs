@@ -14,7 +14,7 @@ use std::{
     pin::Pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -319,11 +319,22 @@ impl BatchJobs for MemoryBatchJobs {
 #[derive(Default)]
 pub struct MemorySecrets {
     secrets: Mutex<BTreeMap<String, String>>,
+    denied: AtomicBool,
+}
+
+impl MemorySecrets {
+    /// As with a role that lacks the permission.
+    pub fn deny(&self) {
+        self.denied.store(true, Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
 impl Secrets for MemorySecrets {
     async fn get(&self, name: &str) -> Result<Option<String>, CloudError> {
+        if self.denied.load(Ordering::Relaxed) {
+            return Err(CloudError::new("GetSecretValue", Kind::Denied, "denied"));
+        }
         Ok(lock(&self.secrets).get(name).cloned())
     }
     async fn put(&self, name: &str, value: &str) -> Result<(), CloudError> {

@@ -98,6 +98,14 @@ pub struct BatchJobStateChange {
     pub attempts: Vec<serde_json::Value>,
 }
 
+/// What both state machines end with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExecutionOutput {
+    /// False when the notifier gave up: whoever hears of the end sees to it that it has longer.
+    pub receivers_told: bool,
+}
+
 /// Detail of `Step Functions Execution Status Change` (source `aws.states`); only what is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,6 +119,9 @@ pub struct ExecutionStatusChange {
     /// JSON text of [`crate::steps::ScanMessage`]; absent when it was too large for an event.
     #[serde(default)]
     pub input: Option<String>,
+    /// JSON text of [`ExecutionOutput`], of an execution that succeeded.
+    #[serde(default)]
+    pub output: Option<String>,
     #[serde(default)]
     pub error: Option<String>,
     #[serde(default)]

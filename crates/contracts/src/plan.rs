@@ -25,6 +25,12 @@ pub struct Plan {
     /// by name has not looked and is not here.
     #[serde(default)]
     pub nothing_to_read: Vec<String>,
+    /// Files that are there and are not in the snapshot: what was found in them before is not gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+    /// There are more of these than `unread` names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread_more: bool,
     /// What people should know: an invalid `.dunlin.toml` with line and column, files left out of the snapshot ...
     pub warnings: Vec<String>,
     /// `fail_on` of `.dunlin.toml`, when it is set there.
@@ -35,8 +41,11 @@ pub struct Plan {
 impl Plan {
     /// Engines whose every planned job assessed all it was given. Only they can say that something is gone: an engine that
     /// crashed, ran out of time, left files out or misses a shard has not looked everywhere. One that may run and has nothing
-    /// left to read saw everything without a job; one that was left out saw nothing.
+    /// left to read saw everything without a job; one that was left out saw nothing. What is in [`Self::unread`] nobody saw.
     pub fn engines_that_saw_everything(&self, results: &[JobResult]) -> Vec<String> {
+        if self.unread_more {
+            return Vec::new();
+        }
         let outcomes: BTreeMap<u32, JobOutcome> = results.iter().map(|job| (job.job, job.outcome)).collect();
         let mut shards: BTreeMap<&str, (BTreeSet<u32>, u32, bool)> = BTreeMap::new();
         for job in &self.jobs {
@@ -139,4 +148,21 @@ pub struct Ticket {
 pub struct PresignedPut {
     pub url: String,
     pub headers: Vec<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_saw_everything_where_it_is_not_known_what_was_left_out() {
+        let plan: Plan = serde_json::from_value(serde_json::json!({
+            "version": 1, "scan_id": "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a01", "tenant": "acme",
+            "repository_id": "0190d5f2-7c3a-7e11-9d6e-3f6b9f1f3a02", "revision": "1", "jobs": [],
+            "nothing_to_read": ["ruff"], "warnings": [],
+        }))
+        .unwrap();
+        assert_eq!(plan.engines_that_saw_everything(&[]), ["ruff"]);
+        assert!(Plan { unread_more: true, ..plan }.engines_that_saw_everything(&[]).is_empty());
+    }
 }

@@ -52,6 +52,22 @@ pub enum SkipReason {
     LfsPointer,
 }
 
+impl SkipReason {
+    /// There is code behind the path, and nobody has read it: what was found in it before is not gone.
+    pub const fn hides_code(self) -> bool {
+        match self {
+            Self::TooLarge | Self::TooDeep | Self::CaseCollision | Self::LfsPointer => true,
+            // Links, folders and devices are not scanned, and no finding names a path that is no text.
+            Self::Symlink
+            | Self::Submodule
+            | Self::HardLink
+            | Self::SpecialFile
+            | Self::NotUtf8
+            | Self::GitInternals => false,
+        }
+    }
+}
+
 /// A line of `files.ndjson.zst`, ordered by path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotFile {

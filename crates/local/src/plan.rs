@@ -27,6 +27,7 @@ pub fn make(
 ) -> Result<Plan, Error> {
     let drafts = dunlin_planning::plan(dunlin_engines::catalog(), &listed.files, asked, owner, THRESHOLD_SECONDS)?;
     warnings.extend(drafts.warnings.into_iter().filter(|warning| !is_about_compute(warning)));
+    let (unread, unread_more) = dunlin_planning::unread(&listed.skipped, listed.skipped_total);
     Ok(Plan {
         version: VERSION,
         scan_id: names.scan,
@@ -35,6 +36,8 @@ pub fn make(
         revision: listed.tree_digest.clone(),
         jobs: drafts.jobs.iter().zip(0..).map(|(draft, number)| draft.planned(number, false, draft.compute)).collect(),
         nothing_to_read: drafts.nothing_to_read,
+        unread,
+        unread_more,
         warnings,
         fail_on: owner.fail_on,
     })

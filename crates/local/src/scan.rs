@@ -432,7 +432,7 @@ fn conclude(
                 .push(format!("{} did not finish on {reference} ({why}): all that it finds counts as new", job.engine));
         }
         let earlier = Findings::collect(plan.repository_id, results);
-        fixed = findings.keep_new(&earlier, &plan.engines_that_saw_everything(&jobs));
+        fixed = findings.keep_new(&earlier, &plan.engines_that_saw_everything(&jobs), &plan.unread);
     }
     let verdict = verdict::of_scan(plan, &ended);
     let summary = findings.summary(plan, &jobs, fixed);

@@ -169,6 +169,14 @@ pub fn owner(text: &str, engines: &[EngineManifest], warnings: &mut Vec<String>)
     })
 }
 
+/// Files that are there and are not in the snapshot, and whether there are more than are named.
+pub fn unread(skipped: &[Skipped], skipped_total: u64) -> (Vec<String>, bool) {
+    let named: Vec<_> = skipped.iter().filter(|path| path.reason.hides_code()).map(|path| path.path.clone()).collect();
+    // They are named before all others.
+    let more = named.len() == skipped.len() && skipped_total > skipped.len() as u64;
+    (named, more)
+}
+
 /// What was left out of the snapshot, in one sentence a reason.
 pub fn left_out(skipped: &[Skipped], skipped_total: u64) -> Vec<String> {
     let mut counts = std::collections::BTreeMap::<String, (u64, &str)>::new();

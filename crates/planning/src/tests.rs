@@ -1,5 +1,5 @@
 use super::*;
-use dunlin_core::owner_config;
+use dunlin_core::{manifest::SkipReason, owner_config};
 
 fn file(path: &str, content: &str) -> SnapshotFile {
     use sha2::{Digest, Sha256};
@@ -130,4 +130,19 @@ fn shards_cover_every_file_once_and_never_exceed_the_plan() {
     }
     let drafts = plan(&engines, &many, None, &OwnerConfig::default(), 120).unwrap();
     assert!(drafts.jobs.len() <= MAX_JOBS, "{}", drafts.jobs.len());
+}
+
+fn skipped(path: &str, reason: SkipReason) -> Skipped {
+    Skipped { path: path.to_owned(), reason }
+}
+
+#[test]
+fn files_that_nobody_read_are_named_and_links_are_not() {
+    let link = skipped("link", SkipReason::Symlink);
+    let large = skipped("large.sql", SkipReason::TooLarge);
+    assert_eq!(unread(&[link.clone(), large.clone()], 2), (vec!["large.sql".to_owned()], false));
+    assert_eq!(unread(&[], 0), (Vec::new(), false));
+    // Of more than are named, a link among them says that all others of the kind that counts are there.
+    assert!(!unread(&[link, large.clone()], 5_000).1);
+    assert!(unread(&[large], 5_000).1);
 }

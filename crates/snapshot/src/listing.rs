@@ -5,7 +5,7 @@ use dunlin_core::manifest::{SkipReason, Skipped, SnapshotFile};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
-/// At most this many skipped paths are named in a manifest.
+/// At most this many skipped paths are named in a manifest, those of files that hide code before all others.
 const SKIPPED_NAMED: usize = 1000;
 
 /// What [`Listing::finish`] leaves behind.
@@ -53,9 +53,15 @@ impl Listing {
     /// Notes a path that is left out.
     pub fn skip(&mut self, path: &[u8], reason: SkipReason) {
         self.skipped_total += 1;
-        if self.skipped.len() < SKIPPED_NAMED {
-            self.skipped.push(Skipped { path: shown(path), reason });
+        if self.skipped.len() == SKIPPED_NAMED {
+            // Whether findings are closed hangs on these, and on no other.
+            if !reason.hides_code() {
+                return;
+            }
+            let Some(other) = self.skipped.iter().rposition(|named| !named.reason.hides_code()) else { return };
+            self.skipped.remove(other);
         }
+        self.skipped.push(Skipped { path: shown(path), reason });
     }
 
     /// Whether a file of `size` bytes gets in; when not, it is noted as skipped. `path` is clean (see [`crate::check_path`])
@@ -139,4 +145,30 @@ pub fn is_lfs_pointer(data: &[u8]) -> bool {
         ["https://git-lfs.github.com/spec/", "https://hawser.github.com/spec/"].iter().any(|v| version.starts_with(v))
     };
     text.strip_prefix("version ").is_some_and(of_lfs) && text.lines().any(|line| line.starts_with("oid sha256:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_hide_code_are_named_before_all_others() {
+        let mut listing = Listing::new(Limits::default());
+        for n in 0..SKIPPED_NAMED {
+            listing.skip(format!("links/{n}").as_bytes(), SkipReason::Symlink);
+        }
+        listing.skip(b"large.sql", SkipReason::TooLarge);
+        listing.skip(b"one-more-link", SkipReason::Symlink);
+        let listed = listing.finish();
+        assert_eq!((listed.skipped.len(), listed.skipped_total), (SKIPPED_NAMED, SKIPPED_NAMED as u64 + 2));
+        assert_eq!(listed.skipped.last().map(|path| path.path.as_str()), Some("large.sql"));
+
+        let mut listing = Listing::new(Limits::default());
+        for n in 0..=SKIPPED_NAMED {
+            listing.skip(format!("{n}.sql").as_bytes(), SkipReason::TooLarge);
+        }
+        let listed = listing.finish();
+        assert!(listed.skipped.iter().all(|path| path.reason.hides_code()));
+        assert_eq!((listed.skipped.len(), listed.skipped_total), (SKIPPED_NAMED, SKIPPED_NAMED as u64 + 1));
+    }
 }

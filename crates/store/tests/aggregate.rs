@@ -208,6 +208,58 @@ async fn what_only_an_older_commit_was_asked_about_is_open() {
 }
 
 #[tokio::test]
+async fn a_later_scan_without_an_engine_leaves_its_findings_to_the_older_one() {
+    let mut world = World::new().await;
+    let (secret, other) = (finding("gitleaks", "key", "a.env", 3, "x"), finding("gitleaks", "key", "b.env", 3, "y"));
+    world.scan(1, Run::of("gitleaks").found([secret.clone(), other])).await;
+    world.scan(2, Run::of("gitleaks").found([finding("gitleaks", "key", "b.env", 3, "y")])).await;
+    assert_eq!((world.state_of("a.env").await, world.state_of("b.env").await), ("fixed".into(), "open".into()));
+    // Later looks end first: one ran another engine, in the other this engine crashed.
+    world.scan(10, Run::of("ruff").found([finding("ruff", "S1", "a.py", 3, "x")])).await;
+    world.scan(11, Run::of("gitleaks").outcome(Failed)).await;
+    let summary = world.scan(5, Run::of("gitleaks").found([secret]).and(Run::of("ruff"))).await;
+    assert_eq!((summary.new, summary.fixed), (0, 1));
+    assert_eq!((world.state_of("a.env").await, world.state_of("b.env").await), ("reopened".into(), "fixed".into()));
+    assert_eq!(world.state_of("a.py").await, "open", "ruff has looked later");
+    assert!(!world.decided().await);
+}
+
+#[tokio::test]
+async fn every_later_look_is_asked_and_not_only_the_last() {
+    let mut world = World::new().await;
+    world.scan(10, Run::of("ruff")).await;
+    world.scan(11, Run::of("zizmor")).await;
+    world.scan(5, Run::of("ruff").found([finding("ruff", "S1", "a.py", 3, "x")])).await;
+    assert_eq!(world.all_states().await, ["fixed"]);
+}
+
+#[tokio::test]
+async fn a_later_look_that_was_not_everywhere_keeps_what_it_saw_and_closes_nothing() {
+    let mut world = World::new().await;
+    let (seen, not_reached) = (finding("eslint", "S1", "a.js", 3, "x"), finding("eslint", "S1", "b.js", 3, "y"));
+    world.scan(1, Run::of("eslint").found([seen.clone(), not_reached.clone()])).await;
+    world.scan(2, Run::of("eslint")).await;
+    assert_eq!(world.all_states().await, ["fixed", "fixed"]);
+    world.scan(10, Run::of("eslint").outcome(PartlyAssessed).found([seen])).await;
+    world.scan(5, Run::of("eslint").found([not_reached])).await;
+    assert_eq!((world.state_of("a.js").await, world.state_of("b.js").await), ("reopened".into(), "reopened".into()));
+}
+
+#[tokio::test]
+async fn what_was_found_in_a_file_that_is_left_out_now_is_not_fixed() {
+    let mut world = World::new().await;
+    let (grown, mended) = (finding("ruff", "S1", "grown.py", 3, "x"), finding("ruff", "S1", "mended.py", 3, "y"));
+    world.scan(1, Run::of("ruff").found([grown.clone(), mended])).await;
+    assert_eq!(world.scan(2, Run::of("ruff").unread("grown.py")).await.fixed, 1);
+    assert_eq!((world.state_of("grown.py").await, world.state_of("mended.py").await), ("open".into(), "fixed".into()));
+    // Nothing else is left for the engine.
+    assert_eq!(world.scan(3, Run::of("zizmor").nothing_to_read_for("ruff").unread("grown.py")).await.fixed, 0);
+    assert_eq!(world.state_of("grown.py").await, "open");
+    // Read again, it counts again.
+    assert_eq!(world.scan(4, Run::of("ruff")).await.fixed, 1);
+}
+
+#[tokio::test]
 async fn decisions_of_people_outlive_scans() {
     let mut world = World::new().await;
     let all: Vec<_> = ["a", "b", "c", "d"].iter().map(|f| finding("ruff", "S1", &format!("{f}.py"), 3, f)).collect();

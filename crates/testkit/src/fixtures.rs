@@ -78,6 +78,8 @@ pub fn plan(scan: &ScanMessage, snapshot: &SnapshotRef, engines: &[&str]) -> Pla
         revision: snapshot.revision.clone(),
         jobs,
         nothing_to_read: Vec::new(),
+        unread: Vec::new(),
+        unread_more: false,
         warnings: Vec::new(),
         fail_on: None,
     }

@@ -135,6 +135,7 @@ async fn deliver(context: &Context, channel: &dyn Channel, notice: &Notice) -> R
         }
         Err(Failure::ForGood(message)) => done(DeliveryOutcome::Failed, Some(message)),
         Err(Failure::Again(message)) => Ok(Err(message)),
+        Err(Failure::Ours(error)) => Err(error.into()),
     }
 }
 

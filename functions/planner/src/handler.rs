@@ -59,6 +59,7 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
         .await?;
     let (jobs, items): (Vec<_>, Vec<_>) = prepared.into_iter().unzip();
     let items: Vec<PlanItem> = items.into_iter().flatten().collect();
+    let (unread, unread_more) = planning::unread(&manifest.skipped, manifest.skipped_total);
     let plan = Plan {
         version: VERSION,
         scan_id: input.scan.scan_id,
@@ -67,6 +68,8 @@ pub async fn run(context: &Context, engines: &[EngineManifest], input: &PlannerI
         revision: input.snapshot.revision.clone(),
         jobs,
         nothing_to_read: drafts.nothing_to_read,
+        unread,
+        unread_more,
         warnings,
         fail_on: owner.fail_on,
     };

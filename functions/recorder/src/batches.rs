@@ -23,7 +23,7 @@ pub async fn end(
     let why = reason::of_execution("batch", &end.status, end.error.as_deref(), end.cause.as_deref());
     let name = end.error.clone().unwrap_or_else(|| end.status.clone());
     let batch = store.fail_batch(message, &StepError { name: name.clone(), cause: why }).await?;
-    if end.status == "SUCCEEDED" && batch.state != BatchState::Failed {
+    if end.receivers_told && batch.state != BatchState::Failed {
         return Ok(());
     }
     tracing::info!(batch.state = batch.state.as_str(), execution.status = %end.status, "execution of the batch is over");

@@ -1,7 +1,9 @@
 //! What an event on the bus asks the recorder to do. Pure: text in, work out.
 
 use dunlin_contracts::{
-    events::{BatchJobStateChange, Envelope, ExecutionStatusChange, JOB_STATE_CHANGE, JobStateChange, SOURCE},
+    events::{
+        BatchJobStateChange, Envelope, ExecutionOutput, ExecutionStatusChange, JOB_STATE_CHANGE, JobStateChange, SOURCE,
+    },
     prices::PriceBatchMessage,
     steps::ScanMessage,
 };
@@ -30,6 +32,8 @@ pub enum Work {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionEnd {
     pub status: String,
+    /// The state machine has got as far as the receivers, and they have been told.
+    pub receivers_told: bool,
     pub error: Option<String>,
     pub cause: Option<String>,
 }
@@ -95,7 +99,13 @@ fn execution(event: ExecutionStatusChange) -> Result<Option<Work>, String> {
         "SUCCEEDED" | "FAILED" | "TIMED_OUT" | "ABORTED" => {}
         other => return Err(format!("step functions has no execution status {other:?}")),
     }
-    let end = ExecutionEnd { status: event.status, error: event.error, cause: event.cause };
+    let output = event.output.as_deref().and_then(|text| serde_json::from_str::<ExecutionOutput>(text).ok());
+    let end = ExecutionEnd {
+        status: event.status,
+        receivers_told: output.unwrap_or_default().receivers_told,
+        error: event.error,
+        cause: event.cause,
+    };
     if event.state_machine_arn.ends_with(PRICE_BATCH_MACHINE) {
         let message = message_of::<PriceBatchMessage>(&event.name, event.input.as_deref())?
             .filter(|message| message.batch_id.to_string() == event.name)

@@ -202,17 +202,17 @@ async fn end_scan(
         None => store.end_known_scan(&tenant, scan, state, reason).await?,
     };
     match ending.map(told) {
-        Some(ending) if !told_by_the_state_machine(&end.status, ending.state) => {
+        Some(ending) if !told_by_the_state_machine(end, ending.state) => {
             hand_to_notifier(context, store, &tenant, scan, message, ending.state, end).await
         }
         _ => Ok(()),
     }
 }
 
-/// Only an execution that went through told the receivers for certain. One that failed may have, and may have failed on the way
-/// there: the notifier's marker knows.
-fn told_by_the_state_machine(status: &str, state: ScanState) -> bool {
-    status == "SUCCEEDED" && matches!(state, ScanState::Complete | ScanState::Partial)
+/// Only an execution that says so told the receivers for certain. Another may have, and may have failed on the way there, or
+/// given up on a receiver that was away: the notifier's marker knows, and its queue has hours.
+fn told_by_the_state_machine(end: &ExecutionEnd, state: ScanState) -> bool {
+    end.receivers_told && matches!(state, ScanState::Complete | ScanState::Partial)
 }
 
 /// Writes down how the scan ended; the new object is the notifier's event. This function cannot call it: it sits in a network

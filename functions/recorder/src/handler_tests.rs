@@ -237,12 +237,19 @@ async fn a_scan_that_was_cancelled_before_it_began_is_told_of_when_its_execution
 
 #[test]
 fn what_the_state_machine_told_is_not_told_again() {
+    let end = |status: &str, receivers_told| ExecutionEnd {
+        status: status.to_owned(),
+        receivers_told,
+        error: None,
+        cause: None,
+    };
     for state in [ScanState::Complete, ScanState::Partial] {
-        assert!(told_by_the_state_machine("SUCCEEDED", state));
-        assert!(!told_by_the_state_machine("ABORTED", state), "stopped on the way to the receivers");
+        assert!(told_by_the_state_machine(&end("SUCCEEDED", true), state));
+        assert!(!told_by_the_state_machine(&end("SUCCEEDED", false), state), "the receiver was away");
+        assert!(!told_by_the_state_machine(&end("ABORTED", false), state), "stopped on the way to the receivers");
     }
-    assert!(!told_by_the_state_machine("SUCCEEDED", ScanState::Cancelled));
-    assert!(!told_by_the_state_machine("FAILED", ScanState::Failed));
+    assert!(!told_by_the_state_machine(&end("SUCCEEDED", true), ScanState::Cancelled));
+    assert!(!told_by_the_state_machine(&end("FAILED", false), ScanState::Failed));
 }
 
 #[tokio::test]
@@ -334,11 +341,17 @@ async fn a_price_batch_that_had_ended_keeps_its_end() {
     let mut faults = Faults::default();
     faults.add(&BadRow::new(1, None, "", Reason::Empty), true);
     store.reject(&batch, &faults).await.unwrap();
-    let rejected = |status: &str| changed("price-batch-timed-out.json", |detail| detail["status"] = status.into());
-    assert_eq!(world.send_twice(rejected("SUCCEEDED")).await, nothing_failed());
+    let rejected = |told: bool| {
+        changed("price-batch-timed-out.json", |detail| {
+            detail["status"] = "SUCCEEDED".into();
+            detail["output"] = json!({ "receivers_told": told }).to_string().into();
+        })
+    };
+    assert_eq!(world.send_twice(rejected(true)).await, nothing_failed());
     let key = format!("ended/demo/{SCAN}.json");
     assert!(world.objects.get(&key).await.unwrap().is_none(), "the state machine has told of it");
-    assert_eq!(world.send_twice(rejected("ABORTED")).await, nothing_failed());
+    // Its receiver was away for longer than a state machine waits.
+    assert_eq!(world.send_twice(rejected(false)).await, nothing_failed());
     let notice: PriceNotice = serde_json::from_slice(&world.objects.get(&key).await.unwrap().unwrap()).unwrap();
     assert_eq!((notice.state.as_str(), notice.bad_rows, notice.error), ("rejected", 1, None));
 }

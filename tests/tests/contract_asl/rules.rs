@@ -4,7 +4,7 @@ use crate::{
     contract_support::{Module, attribute, entries, number},
     machine::{AWS_ERRORS, LAMBDA_SERVICE_ERRORS, Machine, State, expressions, function_of, list, names, strings},
 };
-use dunlin_contracts::errors;
+use dunlin_contracts::{errors, events::ExecutionOutput};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -120,6 +120,17 @@ fn what_is_worth_another_try_is_tried_again() {
     }
 }
 
+/// How long a retrier waits on average: full jitter waits half of each delay.
+fn waits(retrier: &Value) -> f64 {
+    let mut delay = retrier["IntervalSeconds"].as_f64().unwrap();
+    let mut total = 0.0;
+    for _ in 0..retrier["MaxAttempts"].as_u64().unwrap() {
+        total += delay / 2.0;
+        delay = (delay * retrier["BackoffRate"].as_f64().unwrap()).min(retrier["MaxDelaySeconds"].as_f64().unwrap());
+    }
+    total
+}
+
 #[test]
 fn work_outlives_a_database_that_is_away_for_an_hour() {
     for state in every_task() {
@@ -127,15 +138,36 @@ fn work_outlives_a_database_that_is_away_for_an_hour() {
             .iter()
             .filter(|retrier| names(retrier).iter().any(|name| name.ends_with("DatabaseUnavailable")))
         {
-            // Full jitter waits half of the delay on average.
-            let mut delay = retrier["IntervalSeconds"].as_f64().unwrap();
-            let mut total = 0.0;
-            for _ in 0..retrier["MaxAttempts"].as_u64().unwrap() {
-                total += delay / 2.0;
-                delay = (delay * retrier["BackoffRate"].as_f64().unwrap())
-                    .min(retrier["MaxDelaySeconds"].as_f64().unwrap());
-            }
-            assert!(total >= 3600.0, "{} gives up after {total} s", state.name);
+            assert!(waits(retrier) >= 3600.0, "{} gives up after {} s", state.name, waits(retrier));
+        }
+    }
+}
+
+/// While the database is away, every function that waits for it holds its place; the others are refused one.
+#[test]
+fn work_outlives_an_hour_without_room_on_lambda_or_goes_to_batch() {
+    const NO_ROOM: &str = "Lambda.TooManyRequestsException";
+    for state in every_task().iter().filter(|state| state.body["Resource"] == "arn:aws:states:::lambda:invoke") {
+        let retrier = list(state, "Retry").iter().find(|retrier| names(retrier).contains(&NO_ROOM)).unwrap();
+        let to_batch = list(state, "Catch")
+            .iter()
+            .any(|catcher| names(catcher).contains(&NO_ROOM) && catcher["Assign"]["compute"] == "batch");
+        assert!(to_batch || waits(retrier) >= 3600.0, "{} gives up after {} s", state.name, waits(retrier));
+    }
+}
+
+#[test]
+fn the_end_of_an_execution_says_whether_receivers_were_told() {
+    for machine in Machine::all() {
+        let notify = machine.states().into_iter().find(|state| state.name == "Notify receivers").unwrap();
+        let catcher = &list(&notify, "Catch")[0];
+        for (output, told) in [(&notify.body["Output"], true), (&catcher["Output"], false)] {
+            let output: ExecutionOutput = serde_json::from_value(output.clone()).unwrap();
+            assert_eq!(output, ExecutionOutput { receivers_told: told });
+        }
+        for next in [&notify.body["Next"], &catcher["Next"]] {
+            let end = machine.states().into_iter().find(|state| next == state.name.as_str()).unwrap();
+            assert_eq!((&end.body["Type"], end.body.get("Output")), (&Value::from("Succeed"), None));
         }
     }
 }

@@ -65,7 +65,7 @@ fn finding(path: &str, line: u32, code: &str) -> Finding {
 fn new_since(before: &[Finding], now: &[Finding], seers: &[&str]) -> (Vec<String>, u64) {
     let mut now = found(now);
     let seers: Vec<String> = seers.iter().map(|seer| (*seer).to_owned()).collect();
-    let fixed = now.keep_new(&found(before), &seers);
+    let fixed = now.keep_new(&found(before), &seers, &["unread.py".to_owned()]);
     assert!(now.findings.iter().all(|finding| finding.new));
     (now.findings.iter().map(|f| format!("{}:{}", f.path, f.start_line.unwrap())).collect(), fixed)
 }
@@ -119,6 +119,8 @@ fn only_what_has_no_match_is_new() {
     // The same code once more is one finding more.
     let again = [finding("a.py", 1, "x"), finding("a.py", 7, "x")];
     assert_eq!(new_since(&again[..1], &again, &["ruff"]), (vec!["a.py:7".to_owned()], 0));
+    // Nobody has read the file now.
+    assert_eq!(new_since(&[finding("unread.py", 1, "x")], &[], &["ruff"]), (Vec::new(), 0));
     // Two candidates stay apart.
     let two = [finding("b.py", 1, "unique"), finding("c.py", 1, "unique")];
     assert_eq!(new_since(&before[1..2], &two, &["ruff"]), (vec!["b.py:1".to_owned(), "c.py:1".to_owned()], 1));

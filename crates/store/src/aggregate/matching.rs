@@ -5,7 +5,7 @@ use crate::{StoreError, values::text};
 use tokio_postgres::Transaction;
 
 pub(super) struct Matched {
-    /// No newer commit of this track has been scanned: this scan says what is open.
+    /// No later look at this track has a result.
     pub decides: bool,
     /// Findings that this scan closed.
     pub fixed: u64,
@@ -28,8 +28,7 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
     let track = text(&input.snapshot.track);
     let seers = input.plan.engines_that_saw_everything(input.jobs);
 
-    let newer = newer_scan(tx, input).await?;
-    let decides = newer.is_none();
+    let later = later_looks(tx, input).await?;
 
     let seen_before = is_seen_before(tx, input).await?;
     find_the_same(tx, input).await?;
@@ -55,28 +54,29 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
     }
 
     // Everything else was never seen before. When a later look by the same engine is without it, it is gone.
-    let gone_already = newer.unwrap_or_default();
+    let gone_already = &later.saw_everything;
     tx.execute(
         "insert into findings (id, tenant, repository_id, track, rule_id, engine, fingerprint, occurrence, content_key,
                                state, present, first_seen_scan, last_seen_scan, first_seen_at, last_seen_at)
          select finding_id, $1, $2, $3, rule_id, engine, fingerprint, occurrence, content_key,
                 case when engine = any($5) then 'fixed' else 'open' end, not engine = any($5), $4, $4, now(), now()
          from matches where is_new",
-        &[&tenant, &repository, &track, &scan, &gone_already],
+        &[&tenant, &repository, &track, &scan, gone_already],
     )
     .await?;
     tx.execute(
         "insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
          select $1, finding_id, $2, 'opened', null, case when engine = any($3) then 'fixed' else 'open' end
          from matches where is_new",
-        &[&tenant, &scan, &gone_already],
+        &[&tenant, &scan, gone_already],
     )
     .await?;
 
     let mut fixed = 0;
-    if decides && seen_before {
-        reopen_and_move(tx, tenant, scan).await?;
-        fixed = close(tx, input, &seers).await?;
+    if seen_before {
+        reopen_and_move(tx, tenant, scan, &later).await?;
+        let deciding: Vec<_> = seers.into_iter().filter(|engine| !later.looked.contains(engine)).collect();
+        fixed = close(tx, input, &deciding).await?;
     }
 
     tx.execute(
@@ -88,19 +88,42 @@ pub(super) async fn apply(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Resu
         &[&tenant, &scan],
     )
     .await?;
-    Ok(Matched { decides, fixed })
+    Ok(Matched { decides: !later.any, fixed })
 }
 
-/// When a later look at the track has a result: the engines that saw all of it. The latest look decides, not the latest
-/// arrival; of two at the same moment, the one that was accepted last.
-async fn newer_scan(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Option<Vec<String>>, StoreError> {
+/// Looks at the same track that were taken after this scan's, and have a result already. The latest look decides, not the
+/// latest arrival, and for each engine by itself: a later scan may have run others.
+struct Later {
+    any: bool,
+    /// Engines that looked at all their files in one of them: what that scan is without is gone.
+    saw_everything: Vec<String>,
+    /// Engines that looked at all, not necessarily everywhere.
+    looked: Vec<String>,
+}
+
+/// Of two looks at the same moment, the one that was accepted last is the later one.
+async fn later_looks(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Later, StoreError> {
     let scan = input.scan;
-    let newest = tx
-        .query_opt(
-            "select id from scans
-             where tenant = $1 and repository_id = $2 and track = $3 and state in ('complete', 'partial')
-               and (resolved_at, accepted_at, id) > ($4, $5, $6)
-             order by resolved_at desc, accepted_at desc, id desc limit 1",
+    let row = tx
+        .query_one(
+            "with later as (
+                 select id, nothing_to_read from scans
+                 where tenant = $1 and repository_id = $2 and track = $3 and state in ('complete', 'partial')
+                   and (resolved_at, accepted_at, id) > ($4, $5, $6)
+             ), ran as (
+                 select j.scan_id, j.engine,
+                        bool_and(j.outcome = 'assessed') and count(*) = max(j.shard_count) as everything,
+                        bool_or(j.outcome in ('assessed', 'partly_assessed')) as looked
+                 from later join jobs j on j.tenant = $1 and j.scan_id = later.id group by j.scan_id, j.engine
+             ), engines as (
+                 select engine, everything from ran where looked
+                 union all
+                 select n.engine, true from later, unnest(later.nothing_to_read) as n (engine)
+                 where not exists (select from ran where ran.scan_id = later.id and ran.engine = n.engine)
+             )
+             select exists (select from later),
+                    array(select distinct engine from engines where everything),
+                    array(select distinct engine from engines)",
             &[
                 &scan.tenant.as_str(),
                 &scan.repository_id.as_uuid(),
@@ -111,19 +134,7 @@ async fn newer_scan(tx: &Transaction<'_>, input: &Aggregation<'_>) -> Result<Opt
             ],
         )
         .await?;
-    let Some(newest) = newest else { return Ok(None) };
-    let newest: uuid::Uuid = newest.get(0);
-    let rows = tx
-        .query(
-            "select engine from jobs where tenant = $1 and scan_id = $2
-             group by engine having bool_and(outcome = 'assessed') and count(*) = max(shard_count)
-             union
-             (select unnest(nothing_to_read) from scans where tenant = $1 and id = $2
-              except select engine from jobs where tenant = $1 and scan_id = $2)",
-            &[&scan.tenant.as_str(), &newest],
-        )
-        .await?;
-    Ok(Some(rows.iter().map(|row| row.get(0)).collect()))
+    Ok(Later { any: row.get(0), saw_everything: row.get(1), looked: row.get(2) })
 }
 
 /// Whether there is any finding of this track to match with. A first scan has nothing to reopen, move or close either.
@@ -179,40 +190,49 @@ fn beginning_of_ids() -> String {
     id
 }
 
-async fn reopen_and_move(tx: &Transaction<'_>, tenant: &str, scan: uuid::Uuid) -> Result<(), StoreError> {
+/// What a later look by the same engine has not decided already.
+async fn reopen_and_move(
+    tx: &Transaction<'_>,
+    tenant: &str,
+    scan: uuid::Uuid,
+    later: &Later,
+) -> Result<(), StoreError> {
     // A person's decision stays. One that was made until a date has an end.
     tx.execute(
         "with back as (
              select f.id, f.state from findings f join matches m on m.finding_id = f.id
-             where not m.is_new
+             where not m.is_new and m.engine <> all($3)
                and (f.state = 'fixed' or (f.state = 'accepted' and f.accepted_until is not null and f.accepted_until <= now()))
          ), opened as (
              update findings f set state = 'reopened' from back where f.id = back.id
          )
          insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
          select $1, id, $2, 'reopened', state, 'reopened' from back",
-        &[&tenant, &scan],
+        &[&tenant, &scan, &later.saw_everything],
     )
     .await?;
     tx.execute(
         "with moved as (
              update findings f set fingerprint = m.fingerprint, occurrence = m.occurrence
-             from matches m where m.finding_id = f.id and m.moved returning f.id, f.state
+             from matches m where m.finding_id = f.id and m.moved and m.engine <> all($3) returning f.id, f.state
          )
          insert into finding_events (tenant, finding_id, scan_id, kind, from_state, to_state)
          select $1, id, $2, 'moved', state, state from moved",
-        &[&tenant, &scan],
+        &[&tenant, &scan, &later.looked],
     )
     .await?;
+    // One that a later, incomplete look has seen was seen there last.
     tx.execute(
         "update findings f set present = true, last_seen_scan = $1, last_seen_at = now()
-         from matches m where m.finding_id = f.id and not m.is_new",
-        &[&scan],
+         from matches m
+         where m.finding_id = f.id and not m.is_new and m.engine <> all($2) and not (f.present and m.engine = any($3))",
+        &[&scan, &later.saw_everything, &later.looked],
     )
     .await?;
     Ok(())
 }
 
+/// What engines that saw everything have not seen. Files that are not in the snapshot nobody has seen.
 async fn close(tx: &Transaction<'_>, input: &Aggregation<'_>, seers: &[String]) -> Result<u64, StoreError> {
     let fixed = tx
         .execute(
@@ -221,6 +241,8 @@ async fn close(tx: &Transaction<'_>, input: &Aggregation<'_>, seers: &[String]) 
                  where f.tenant = $1 and f.repository_id = $2 and f.track = $3 and f.engine = any($4)
                    and (f.present or f.state in ('open', 'reopened'))
                    and not exists (select from matches m where m.finding_id = f.id)
+                   and not exists (select from scan_findings s
+                                   where s.finding_id = f.id and s.scan_id = f.last_seen_scan and s.path = any($6))
              ), closed as (
                  update findings f
                  set present = false, state = case when f.state in ('open', 'reopened') then 'fixed' else f.state end
@@ -234,6 +256,7 @@ async fn close(tx: &Transaction<'_>, input: &Aggregation<'_>, seers: &[String]) 
                 &text(&input.snapshot.track),
                 &seers,
                 &input.scan.scan_id.as_uuid(),
+                &input.plan.unread,
             ],
         )
         .await?;

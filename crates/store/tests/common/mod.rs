@@ -33,17 +33,23 @@ struct Job {
 pub struct Run {
     jobs: Vec<Job>,
     nothing_to_read: Vec<String>,
+    unread: Vec<String>,
 }
 
 impl Run {
     pub fn of(engine: &str) -> Self {
         let (engine, outcome) = (engine.to_owned(), JobOutcome::Assessed);
         let jobs = vec![Job { engine, shard: Shard::WHOLE, advisory: false, outcome, findings: Vec::new() }];
-        Self { jobs, nothing_to_read: Vec::new() }
+        Self { jobs, nothing_to_read: Vec::new(), unread: Vec::new() }
     }
     /// An engine that may run and selects no file.
     pub fn nothing_to_read_for(mut self, engine: &str) -> Self {
         self.nothing_to_read.push(engine.to_owned());
+        self
+    }
+    /// A file that is there and was left out of the snapshot.
+    pub fn unread(mut self, path: &str) -> Self {
+        self.unread.push(path.to_owned());
         self
     }
     pub fn found(mut self, findings: impl Into<Vec<Finding>>) -> Self {
@@ -107,6 +113,7 @@ impl World {
         let snapshot = fixtures::snapshot(&scan, minute);
         let mut plan = fixtures::plan(&scan, &snapshot, &[]);
         plan.nothing_to_read.clone_from(&run.nothing_to_read);
+        plan.unread.clone_from(&run.unread);
         let mut results = Vec::new();
         for (n, job) in run.jobs.iter().enumerate() {
             let planned = fixtures::job(&scan, n as u32, &job.engine, job.shard);

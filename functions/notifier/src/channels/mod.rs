@@ -4,6 +4,7 @@ pub mod webhook;
 
 use crate::notice::Notice;
 use async_trait::async_trait;
+use dunlin_cloud::CloudError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -13,12 +14,14 @@ pub enum Sent {
 }
 
 /// Texts are for operators and hold no URL: it may carry a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Failure {
     /// The receiver did not answer, or asked to come back later.
     Again(String),
     /// The receiver refused, or must not be connected to.
     ForGood(String),
+    /// What is known of the receiver could not be read: nothing of the receiver's, and nothing is given up for it.
+    Ours(CloudError),
 }
 
 #[async_trait]

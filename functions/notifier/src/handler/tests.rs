@@ -207,6 +207,18 @@ async fn without_a_webhook_there_is_nothing_to_do() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_cannot_be_looked_up_is_an_operators_matter_and_given_up_by_nobody() {
+    let (mut context, objects) = context(None, "").await;
+    let secrets = MemorySecrets::default();
+    secrets.deny();
+    let egress = Egress::new("".parse().unwrap(), Timeouts::default()).unwrap();
+    context.channels = vec![Box::new(Webhook { secrets: Arc::new(secrets), secrets_prefix: "p".into(), egress })];
+    assert_eq!(handle(&context, sample()).await.unwrap_err().name(), "Notifier.StorageRefused");
+    put_ended(&objects).await;
+    assert_eq!(failures(&handle(&context, notice(RECEIVES_OF_A_DELIVERY + 1)).await), 1);
+}
+
+#[tokio::test]
 async fn while_storage_is_down_nothing_is_told() {
     let (port, mut requests) = receiver(&[200]).await;
     let (context, objects) = context(Some(format!("http://127.0.0.1:{port}/hook")), "127.0.0.1").await;

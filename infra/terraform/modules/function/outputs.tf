@@ -13,6 +13,11 @@ output "invoke_arn" {
   value       = aws_lambda_function.this.invoke_arn
 }
 
+output "log_group" {
+  description = "Name of its log group."
+  value       = aws_cloudwatch_log_group.this.name
+}
+
 output "code_hash" {
   description = "Changes with the code."
   value       = coalesce(aws_lambda_function.this.source_code_hash, aws_lambda_function.this.image_uri)
