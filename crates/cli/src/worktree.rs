@@ -104,6 +104,9 @@ fn prefix_in_work_tree(root: &Path, choice: Choice) -> anyhow::Result<Option<Str
 pub fn git(root: &Path) -> Command {
     let mut git = Command::new("git");
     git.arg("-C").arg(root).args(["-c", "core.fsmonitor=false"]);
+    // Of a partial clone, git fetches missing objects by a program that the repository may name. Versions before 2.45 do not
+    // know the first; the second is no setting (`protocol.allow`), which the repository's own for one protocol would override.
+    git.env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "none");
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         git.env_remove(name);
     }

@@ -43,6 +43,8 @@ pub enum SkipReason {
     SpecialFile,
     NotUtf8,
     TooLarge,
+    /// Below more folders than are kept.
+    TooDeep,
     CaseCollision,
     /// Inside a `.git` folder.
     GitInternals,
@@ -54,7 +56,7 @@ impl SkipReason {
     /// There is code behind the path, and nobody has read it: what was found in it before is not gone.
     pub const fn hides_code(self) -> bool {
         match self {
-            Self::TooLarge | Self::CaseCollision | Self::LfsPointer => true,
+            Self::TooLarge | Self::TooDeep | Self::CaseCollision | Self::LfsPointer => true,
             // Links, folders and devices are not scanned, and no finding names a path that is no text.
             Self::Symlink
             | Self::Submodule

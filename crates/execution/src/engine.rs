@@ -18,6 +18,9 @@ use std::{os::unix::fs::MetadataExt, path::Path, thread::available_parallelism, 
 
 /// Processes and threads together; the largest of the engines, Node.js, has a dozen.
 const THREADS: u64 = 400;
+/// What a user may start beside the engine while it runs, on a machine that is somebody's: a build has hundreds of processes, and
+/// the kernel counts them with the engine's.
+const OF_THE_USER: u64 = 4000;
 /// Processes alone. Only a fork bomb gets there, and it shall end before it reaches the bound of the kernel, where it could
 /// stay until its time is over.
 const PROCESSES: usize = 200;
@@ -73,7 +76,7 @@ pub fn prepare(
             cpu_seconds: wall.as_secs().saturating_mul(processors).saturating_add(5),
             file_bytes: manifest.report.max_bytes.max(machine.disk.bytes / 4),
             open_files: OPEN_FILES,
-            processes: THREADS.saturating_add(running_already(identity)),
+            processes: THREADS.saturating_add(of_others(machine, identity)),
         },
         read_and_execute: executable,
         read,
@@ -109,11 +112,16 @@ fn clean_environment(engine_dir: &Path, scratch: &Scratch) -> Vec<(String, Strin
 }
 
 /// The kernel counts the processes and threads of a user, whoever started them. A user who is not only the engine's has
-/// some already.
-fn running_already(identity: Identity) -> u64 {
-    if identity != Identity::Inherit {
+/// some already, and starts others; in a function nobody does. (Root is not bound, except for the root of mapped users.)
+fn of_others(machine: &Machine, identity: Identity) -> u64 {
+    if matches!(identity, Identity::Become { .. }) {
         return 0;
     }
+    let more = if machine.landlock_required { OF_THE_USER } else { 0 };
+    running_already().saturating_add(more)
+}
+
+fn running_already() -> u64 {
     let user = rustix::process::getuid().as_raw();
     let threads = |pid: &Path| std::fs::read_dir(pid.join("task")).map_or(0, |tasks| tasks.count() as u64);
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -12,5 +12,5 @@ mod touched;
 
 pub use error::Error;
 pub use job::{Facts, Finished, Job, Machine, OPEN_DISK, run};
-pub use sandbox::paths::Scratch;
+pub use sandbox::{paths::Scratch, remove::remove_tree};
 pub use supervise::DiskLimits;

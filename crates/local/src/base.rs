@@ -14,6 +14,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Starts git in a folder, undisturbed by whoever started us, and running no program that the repository names.
 pub type Git = fn(&Path) -> Command;
@@ -32,7 +33,13 @@ struct Blob {
 
 impl Base {
     /// `stats` knows digests by object id, and knows those of this commit afterwards. Answers also how many objects were read.
-    pub fn look(root: &Path, git: Git, reference: &str, stats: &mut Stats) -> Result<(Self, usize), Error> {
+    pub fn look(
+        root: &Path,
+        git: Git,
+        reference: &str,
+        stats: &mut Stats,
+        stop: &CancellationToken,
+    ) -> Result<(Self, usize), Error> {
         let fail = |why: String| Error::Since { reference: reference.to_owned(), why };
         let commit = commit(root, git, reference).map_err(fail)?;
         let (mut listing, blobs) = (Listing::new(Limits::default()), tree(root, git, &commit).map_err(fail)?);
@@ -51,7 +58,7 @@ impl Base {
             files.values().map(|blob| blob.object.as_str()).filter(|object| stats.find(object).is_none()).collect();
         // Pointers of Git LFS are not kept: their digest does not tell what they are.
         let (mut read, mut pointers) = (Vec::new(), HashMap::new());
-        each_blob(root, git, unknown.into_iter(), |object, bytes| {
+        each_blob(root, git, unknown.into_iter(), stop, |object, bytes| {
             if is_lfs_pointer(bytes) {
                 pointers.insert(object.to_owned(), bytes.len() as u64);
             } else {
@@ -84,7 +91,14 @@ impl Base {
     }
 
     /// Writes the files that `wanted` chooses.
-    pub fn copy(&self, root: &Path, git: Git, into: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    pub fn copy(
+        &self,
+        root: &Path,
+        git: Git,
+        into: &Path,
+        stop: &CancellationToken,
+        wanted: impl Fn(&str) -> bool,
+    ) -> io::Result<()> {
         let mut places: HashMap<&str, Vec<(&str, bool)>> = HashMap::new();
         for file in self.listed.files.iter().filter(|file| wanted(&file.path)) {
             if let Some((object, executable)) = self.objects.get(&file.path) {
@@ -93,7 +107,7 @@ impl Base {
         }
         let folder = Folder::new(into);
         folder.prepare(places.values().flatten().map(|(path, _)| *path))?;
-        each_blob(root, git, places.keys().copied(), |object, bytes| {
+        each_blob(root, git, places.keys().copied(), stop, |object, bytes| {
             let places = places.get(object).into_iter().flatten();
             places.into_iter().try_for_each(|(path, executable)| folder.write(path, *executable, bytes))
         })
@@ -141,6 +155,7 @@ fn each_blob<'a>(
     root: &Path,
     git: Git,
     objects: impl Iterator<Item = &'a str>,
+    stop: &CancellationToken,
     mut with: impl FnMut(&str, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let asked: Vec<&str> = objects.collect();
@@ -167,11 +182,20 @@ fn each_blob<'a>(
         let mut read = || -> io::Result<()> {
             let mut header = String::new();
             for _ in &asked {
+                if stop.is_cancelled() {
+                    return Err(io::Error::other("the scan was stopped"));
+                }
                 header.clear();
                 output.read_line(&mut header)?;
                 let mut words = header.trim_end().split(' ');
                 let (object, kind, size) =
                     (words.next(), words.next(), words.next().and_then(|n| n.parse::<u64>().ok()));
+                // Whoever scans has it fetched: git does that by whatever program the repository names.
+                if let (Some(object), Some("missing")) = (object, kind) {
+                    return Err(io::Error::other(format!(
+                        "this clone is without the object {object}; fetch it first: git fetch --refetch --no-filter"
+                    )));
+                }
                 let (Some(object), Some("blob"), Some(size)) = (object, kind, size) else {
                     return Err(io::Error::other(format!("git does not give the object: {}", header.trim_end())));
                 };

@@ -29,11 +29,11 @@ use dunlin_execution::supervise;
 use dunlin_reports::ReportHead;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    future::Future,
     path::PathBuf,
     time::SystemTime,
 };
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
 /// How often a folder that is edited meanwhile is looked at again.
 const LOOKS: u32 = 3;
@@ -77,18 +77,20 @@ pub trait Watcher {
     fn tick(&mut self, scan: &ScanView);
 }
 
-/// Scans. Ends early, without a result and without a process left, when `stop` does.
-pub async fn scan(
-    request: &Request,
-    watcher: &mut impl Watcher,
-    stop: impl Future<Output = ()>,
-) -> Result<Scanned, Error> {
-    let mut stop = std::pin::pin!(stop);
+/// Scans. When it is told to stop, it ends early with [`Error::Stopped`]: without a result, a process and a copy left.
+pub async fn scan(request: &Request, watcher: &mut impl Watcher, stop: &CancellationToken) -> Result<Scanned, Error> {
+    let ended = work(request, watcher, stop).await;
+    // Whatever else went wrong on the way, or was still done: nobody waits for it.
+    if stop.is_cancelled() { Err(Error::Stopped) } else { ended }
+}
+
+async fn work(request: &Request, watcher: &mut impl Watcher, stop: &CancellationToken) -> Result<Scanned, Error> {
     let begun = OffsetDateTime::now_utc();
     let tenant: TenantId = "local".parse().map_err(|_| Error::Stopped)?;
     let repository = RepositoryId::derived(&tenant, &request.name);
     let names = Names { scan: ScanId::new(begun), tenant, repository };
     check_engines(request.engines.as_deref())?;
+    scratch::clear_abandoned();
 
     let mut notes = Vec::new();
     let mut known = Known::new(request);
@@ -96,7 +98,7 @@ pub async fn scan(
     let mut history = history_file.as_deref().map(History::load).unwrap_or_default();
     let mut looks = 0;
     let (mut parts, scratch) = loop {
-        let parts = Parts::look(request, &names, &mut notes)?;
+        let parts = Parts::look(request, &names, &mut notes, stop)?;
         let mut missing = known.find(&parts, &mut notes)?;
         let engines: HashMap<u32, &str> = parts.jobs().map(|(number, job)| (number, job.engine.as_str())).collect();
         missing.retain(|number| engines.get(number).is_some_and(|engine| unusable(request, engine).is_none()));
@@ -104,8 +106,7 @@ pub async fn scan(
             break (parts, None);
         }
         looks += 1;
-        scratch::clear_abandoned();
-        match Scratch::make(request, &parts, &missing)? {
+        match Scratch::make(request, &parts, &missing, stop)? {
             Ok(scratch) => break (parts, Some(scratch)),
             Err(path) if looks >= LOOKS => return Err(Error::Restless { path }),
             Err(_) => notes.clear(),
@@ -117,15 +118,16 @@ pub async fn scan(
     watcher.changed(&view);
     let mut endings = jobs::Endings::new();
     if let Some(scratch) = &scratch {
-        supervise::adopt_orphans().map_err(Error::Scratch)?;
+        let before = supervise::adopt_orphans().map_err(Error::Scratch)?;
         // Whatever happens from here on: no process stays.
-        let _guard = NothingSurvives;
+        let _guard = NothingSurvives(before);
         let room = Room::of_this_machine();
         let todos = todos(request, &parts, &history, scratch);
         let numbers: BTreeMap<u32, Vec<u32>> = parts.shared_numbers();
         let mut progress = view::Running::new(&mut view, &numbers, watcher);
         let stopped;
-        (endings, stopped) = jobs::run(todos, room, &scratch.folder, stop.as_mut(), |event| match event {
+        let told = std::pin::pin!(stop.cancelled());
+        (endings, stopped) = jobs::run(todos, room, &scratch.folder, told, |event| match event {
             Event::Started(job) => progress.started(job),
             Event::Ended(job, attempts, answer) => progress.ended(job, attempts, answer),
             Event::Tick => progress.tick(),
@@ -171,11 +173,16 @@ pub struct Parts {
 pub const BASE_JOBS: u32 = 1000;
 
 impl Parts {
-    fn look(request: &Request, names: &Names, notes: &mut Vec<String>) -> Result<Self, Error> {
+    fn look(
+        request: &Request,
+        names: &Names,
+        notes: &mut Vec<String>,
+        stop: &CancellationToken,
+    ) -> Result<Self, Error> {
         let stats_file = request.cache.as_ref().map(|cache| cache.stats_of(&request.root));
         let mut stats = stats_file.as_deref().map(Stats::load).unwrap_or_default();
         let before = stats.count();
-        let (tree, read) = Tree::look(&request.root, &request.paths, &mut stats)?;
+        let (tree, read) = Tree::look(&request.root, &request.paths, &mut stats, stop)?;
         if let (Some(cache), Some(file)) = (&request.cache, &stats_file)
             && (read > 0 || before != stats.count())
         {
@@ -192,7 +199,7 @@ impl Parts {
             return Err(Error::NothingToScan { files: tree.listed.files.len() });
         }
         let base = match &request.since {
-            Some(reference) => Some(look_back(request, reference, names, &owner, notes)?),
+            Some(reference) => Some(look_back(request, reference, names, &owner, notes, stop)?),
             None => None,
         };
         Ok(Self { tree, plan, base })
@@ -229,11 +236,12 @@ fn look_back(
     names: &Names,
     owner: &OwnerConfig,
     notes: &mut Vec<String>,
+    stop: &CancellationToken,
 ) -> Result<(Base, Plan), Error> {
     // Beside the digests of the folder's files, under a name that no folder has.
     let file = request.cache.as_ref().map(|cache| cache.stats_of(&request.root.join(".git/objects/of a commit")));
     let mut stats = file.as_deref().map(Stats::load).unwrap_or_default();
-    let (base, read) = Base::look(&request.root, request.git, reference, &mut stats)?;
+    let (base, read) = Base::look(&request.root, request.git, reference, &mut stats, stop)?;
     if let (Some(cache), Some(file)) = (&request.cache, &file)
         && read > 0
     {
@@ -312,12 +320,12 @@ impl Known {
     }
 }
 
-/// Kills everything that is left when it goes away.
-struct NothingSurvives;
+/// Kills everything that is left when it goes away, and was not there before.
+struct NothingSurvives(supervise::Before);
 
 impl Drop for NothingSurvives {
     fn drop(&mut self) {
-        supervise::kill_descendants();
+        supervise::kill_descendants(&self.0);
     }
 }
 

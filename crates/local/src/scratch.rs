@@ -7,6 +7,7 @@ use crate::{
     tree::CopyError,
 };
 use dunlin_core::selection::{BadPattern, Selector};
+use dunlin_execution::remove_tree;
 use rustix::fs::{FlockOperation, flock, statfs, statvfs};
 use std::{
     env,
@@ -16,11 +17,14 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+use tokio_util::sync::CancellationToken;
 
 const PREFIX: &str = "dunlin-scan-";
 const LOCK: &str = "lock";
 /// Where the system has a folder in memory, which every user may write to.
 const MEMORY: &str = "/dev/shm";
+/// Where a system whose folder for temporary files is in memory has one on the disk (file-hierarchy(7)).
+const DISK: &str = "/var/tmp";
 /// Of the memory that is available, and of the room that the folder has: this part may go to copies of the source.
 const SHARE: u64 = 8;
 /// statfs(2).
@@ -48,11 +52,17 @@ pub struct Scratch {
 
 impl Scratch {
     /// Copies what the jobs with the numbers `missing` read. The inner error is the path of a file that is not what it was.
-    pub fn make(request: &Request, parts: &Parts, missing: &[u32]) -> Result<Result<Self, String>, Error> {
+    pub fn make(
+        request: &Request,
+        parts: &Parts,
+        missing: &[u32],
+        stop: &CancellationToken,
+    ) -> Result<Result<Self, String>, Error> {
         let of_jobs = parts.jobs().filter(|(number, _)| missing.contains(number));
         // Each job's copy, and all of it once more.
         let bytes: u64 = of_jobs.map(|(_, job)| (job.bytes + job.files * PAGE) * 2).sum();
-        let disk = Locked::make(&env::temp_dir()).map_err(Error::Scratch)?;
+        let better = on_the_disk(env::var_os("TMPDIR"), is_in_memory).and_then(|below| Locked::make(below).ok());
+        let disk = better.map_or_else(|| Locked::make(&env::temp_dir()), Ok).map_err(Error::Scratch)?;
         let folder = disk.folder.clone();
         // No right to write there, no room after all: the disk has both.
         let memory = memory_folder(bytes, env::var_os("TMPDIR")).and_then(|below| Locked::make(below).ok());
@@ -74,15 +84,16 @@ impl Scratch {
             jobs.map(|(_, job)| job.selection.compile()).collect()
         };
         let now = selectors(false)?;
-        let copied = parts.tree.copy(&request.root, &scratch.source, |path| now.iter().any(|s| s.selects(path)));
+        let copied = parts.tree.copy(&request.root, &scratch.source, stop, |path| now.iter().any(|s| s.selects(path)));
         match copied {
             Err(CopyError::Changed(path)) => return Ok(Err(path)),
+            Err(CopyError::Stopped) => return Err(Error::Stopped),
             Err(CopyError::Write(error)) => return Err(Error::Scratch(error)),
             Ok(()) => {}
         }
         if let Some((base, _)) = &parts.base {
             let before = selectors(true)?;
-            base.copy(&request.root, request.git, &scratch.source_before, |path| {
+            base.copy(&request.root, request.git, &scratch.source_before, stop, |path| {
                 before.iter().any(|s| s.selects(path))
             })
             .map_err(Error::Scratch)?;
@@ -130,7 +141,7 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         // What cannot be removed is removed by a later scan.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = remove_tree(&self.folder);
     }
 }
 
@@ -141,17 +152,31 @@ fn memory_folder(bytes: u64, named: Option<OsString>) -> Option<&'static Path> {
     }
     let folder = Path::new(MEMORY);
     // Of a folder that is on a disk, nothing is gained.
-    let in_memory = statfs(folder).is_ok_and(|about| about.f_type as u64 == TMPFS_MAGIC);
+    let in_memory = is_in_memory(folder);
     let room = statvfs(folder).map(|about| about.f_bavail.saturating_mul(about.f_frsize)).ok()?;
     let available = Room::of_this_machine().memory_bytes;
     (in_memory && bytes <= room.min(available) / SHARE).then_some(folder)
 }
 
+fn is_in_memory(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|about| about.f_type as u64 == TMPFS_MAGIC)
+}
+
+/// Where what engines write goes when the folder for temporary files is in memory and nobody `named` it.
+fn on_the_disk(named: Option<OsString>, is_in_memory: impl Fn(&Path) -> bool) -> Option<&'static Path> {
+    let named = named.is_some_and(|named| !named.is_empty());
+    let disk = Path::new(DISK);
+    (!named && is_in_memory(&env::temp_dir()) && disk.is_dir() && !is_in_memory(disk)).then_some(disk)
+}
+
 /// Removes what scans left behind that were killed: their locks are gone with them.
 pub fn clear_abandoned() {
     let user = rustix::process::geteuid().as_raw();
-    for entry in
-        [env::temp_dir(), MEMORY.into()].iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten()
+    for entry in [env::temp_dir(), DISK.into(), MEMORY.into()]
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
     {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
             && entry.metadata().is_ok_and(|about| about.is_dir() && about.uid() == user);
@@ -160,7 +185,7 @@ pub fn clear_abandoned() {
         }
         let lock = File::open(entry.path().join(LOCK));
         if lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_tree(&entry.path());
         }
     }
 }
@@ -175,5 +200,14 @@ mod tests {
         // No bytes fit everywhere: only the name decides.
         assert_eq!(memory_folder(0, Some("/var/tmp".into())), None);
         assert_eq!(memory_folder(0, Some("".into())), memory_folder(0, None));
+    }
+
+    #[test]
+    fn what_engines_write_is_on_the_disk_where_temporary_files_are_in_memory() {
+        let usual = |folder: &Path| folder == env::temp_dir();
+        assert_eq!(on_the_disk(None, usual), Some(Path::new(DISK)));
+        assert_eq!(on_the_disk(None, |_| false), None);
+        assert_eq!(on_the_disk(None, |_| true), None, "nothing is gained");
+        assert_eq!(on_the_disk(Some("/run".into()), usual), None, "it is as it was asked for");
     }
 }

@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
     time::SystemTime,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Files that are listed and not scanned.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +56,20 @@ enum Seen {
 impl Tree {
     /// `paths` are relative to `root`, which has no symbolic link in it. `stats` saves reading what has not changed, and
     /// holds what is known now afterwards. Answers also how many files were read.
-    pub fn look(root: &Path, paths: &[PathBuf], stats: &mut Stats) -> Result<(Self, u64), Error> {
+    pub fn look(
+        root: &Path,
+        paths: &[PathBuf],
+        stats: &mut Stats,
+        stop: &CancellationToken,
+    ) -> Result<(Self, u64), Error> {
         let limits = Limits::default();
         let mut listing = Listing::new(limits);
         let clean = clean_paths(paths.iter().cloned(), |path, reason| listing.skip(path, reason))?;
         let inside = folders_inside(root, &clean);
         let known = &*stats;
-        let all = in_parallel(&clean, |path| see(root, path, &inside, known, &limits));
+        let all = in_parallel(&clean, |path| {
+            if stop.is_cancelled() { Err(Error::Stopped) } else { see(root, path, &inside, known, &limits) }
+        });
 
         let (mut left, mut executables, mut now) = (Left::default(), HashSet::new(), Stats::default());
         let mut read = 0;
@@ -103,12 +111,21 @@ impl Tree {
     }
 
     /// Copies the files that `wanted` chooses. Each is what was looked at, or the whole copy is refused with its path.
-    pub fn copy(&self, root: &Path, into: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), CopyError> {
+    pub fn copy(
+        &self,
+        root: &Path,
+        into: &Path,
+        stop: &CancellationToken,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), CopyError> {
         let files: Vec<&SnapshotFile> = self.listed.files.iter().filter(|file| wanted(&file.path)).collect();
         let folder = Folder::new(into);
         folder.prepare(files.iter().map(|file| file.path.as_str())).map_err(CopyError::Write)?;
         let limits = Limits::default();
         let one = |file: &&SnapshotFile| -> Result<(), CopyError> {
+            if stop.is_cancelled() {
+                return Err(CopyError::Stopped);
+            }
             let changed = || CopyError::Changed(file.path.clone());
             let Ok(Found::File(about)) = look_at(root, &file.path, &limits) else { return Err(changed()) };
             let bytes = read_file(root, &file.path, &about, &limits).map_err(|_| changed())?;
@@ -125,6 +142,7 @@ impl Tree {
 pub enum CopyError {
     /// The file is not what it was.
     Changed(String),
+    Stopped,
     Write(std::io::Error),
 }
 

@@ -4,6 +4,8 @@ use dunlin_core::manifest::SkipReason;
 /// Linux's limits (`NAME_MAX`, and `PATH_MAX` less room for the folder that is unpacked into).
 const MAX_COMPONENT: usize = 255;
 const MAX_PATH: usize = 3500;
+/// Folders below each other. Nobody works with as many; who walks them, or removes them, holds each of them open.
+const MAX_FOLDERS: usize = 256;
 
 /// What to do with a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub fn check_path(raw: &[u8]) -> Result<Checked, SnapshotError> {
     if parts.iter().any(|p| p.eq_ignore_ascii_case(b".git")) {
         return Ok(Checked::Skip(SkipReason::GitInternals));
     }
+    if parts.len() > MAX_FOLDERS + 1 {
+        return Ok(Checked::Skip(SkipReason::TooDeep));
+    }
     match String::from_utf8(parts.join(&b'/')) {
         Ok(path) => Ok(Checked::Keep(path)),
         Err(_) => Ok(Checked::Skip(SkipReason::NotUtf8)),
@@ -71,6 +76,13 @@ mod tests {
         for raw in ["/a", "//a", "..", "../a", "a/../../b", "a/..", "./../a", "a\0b", long.as_str()] {
             assert!(matches!(check_path(raw.as_bytes()), Err(SnapshotError::UnsafePath { .. })), "{raw:?}");
         }
+    }
+
+    #[test]
+    fn more_folders_than_anybody_works_with_are_skipped() {
+        let path = |folders: usize| format!("{}file", "d/".repeat(folders));
+        assert_eq!(check_path(path(256).as_bytes()).unwrap(), Checked::Keep(path(256)));
+        assert_eq!(check_path(path(257).as_bytes()).unwrap(), Checked::Skip(SkipReason::TooDeep));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct Unpacked {
 }
 
 /// Unpacks the selected files of a snapshot into `dest`, which must be an empty folder that nobody else writes to. Files are
-/// read-only afterwards (0444, or 0555 when executable).
+/// read-only afterwards (0444, or 0555 when executable). When `dest` is removed meanwhile, that is an error, and it stays away.
 ///
 /// `archive` is read to its end and compared with `sha256` (hexadecimal): after an error, `dest` is to be thrown away.
 pub fn unpack_selected(
@@ -111,8 +111,7 @@ fn write_file(
     if let Some((folder, _)) = path.rsplit_once('/')
         && !folders.contains(folder)
     {
-        fs::create_dir_all(dest.join(folder)).map_err(SnapshotError::Write)?;
-        folders.insert(folder.to_owned());
+        create_folders(dest, folder, folders).map_err(SnapshotError::Write)?;
     }
     // A new file each time: nothing in `dest` is a link, and nothing is written twice.
     let mut file = fs::OpenOptions::new()
@@ -133,6 +132,18 @@ fn write_file(
         }
     }
     Ok(hex::encode(hash.finalize()))
+}
+
+/// Only below `dest` (`create_dir_all` would make that too). `made` are there already.
+fn create_folders(dest: &Path, folder: &str, made: &mut HashSet<String>) -> io::Result<()> {
+    let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
+    for above in ends.map(|end| &folder[..end]) {
+        if !made.contains(above) {
+            fs::create_dir(dest.join(above))?;
+            made.insert(above.to_owned());
+        }
+    }
+    Ok(())
 }
 
 struct Hashing<R> {

@@ -199,6 +199,39 @@ fn limits_hold_for_snapshots_as_well() {
     assert_eq!(run(Limits { files: 4, total_bytes: 6, ..Limits::default() }).unwrap().files, 0);
 }
 
+/// Removes the folder when it is asked for the second time.
+struct Removing<'a> {
+    archive: &'a [u8],
+    asked: u32,
+    folder: &'a Path,
+}
+
+impl Read for Removing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.asked += 1;
+        if self.asked == 2 {
+            fs::remove_dir_all(self.folder)?;
+        }
+        self.archive.read(buffer)
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_meanwhile_stays_away() {
+    // Digests do not compress: the archive is larger than what is read of it at once.
+    let noise: Vec<u8> = (0..40_000_u32).flat_map(|n| Sha256::digest(n.to_le_bytes())).collect();
+    let paths: Vec<String> = (10..20).map(|n| format!("{n}/deep/er/file")).collect();
+    let files: Vec<_> = paths.iter().map(|path| (path.as_str(), false, noise.as_slice())).collect();
+    let (packed, archive) = pack(&files);
+    let outer = tempfile::tempdir().unwrap();
+    let dest = outer.path().join("dest");
+    fs::create_dir(&dest).unwrap();
+    let removing = Removing { archive: &archive, asked: 0, folder: &dest };
+    let ended = unpack_selected(removing, &packed.archive_sha256, &select(&["**"]), &dest, &Limits::default());
+    assert!(matches!(ended, Err(SnapshotError::Write(_))), "{ended:?}");
+    assert!(!dest.exists());
+}
+
 #[test]
 fn a_folder_with_something_in_it_is_refused() {
     let (packed, archive) = sample();

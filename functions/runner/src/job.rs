@@ -21,6 +21,7 @@ use dunlin_snapshot::{Limits, unpack_selected};
 use std::{
     fs::File,
     future::Future,
+    io::{self, Read},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -51,7 +52,7 @@ pub async fn run(
         error = &mut stop => Err(error),
         done = perform(context, &ticket, &scratch, &mut facts) => done,
     };
-    // A thread may still be reading in there; it is not waited for.
+    // A thread may still be at work in there. It is not waited for, finds nothing, and ends.
     scratch.remove();
     let outcome = match &done {
         Ok(output) => output.outcome,
@@ -138,9 +139,11 @@ async fn fetch_source(context: &Context, ticket: &Ticket, scratch: &Arc<Scratch>
         },
     )?;
     let selector = ticket.selection.compile().map_err(|error| Error::Ticket(error.to_string()))?;
-    let (sha256, into) = (ticket.snapshot_sha256.clone(), scratch.source.clone());
+    let sha256 = ticket.snapshot_sha256.clone();
+    let scratch = scratch.clone();
     let (unpacked, selector) = blocking(move || {
-        let unpacked = unpack_selected(File::open(&archive)?, &sha256, &selector, &into, &Limits::default())?;
+        let reader = WhileThere { archive: File::open(&archive)?, scratch: &scratch };
+        let unpacked = unpack_selected(reader, &sha256, &selector, &scratch.source, &Limits::default())?;
         std::fs::remove_file(&archive)?;
         Ok((unpacked, selector))
     })
@@ -152,6 +155,21 @@ async fn fetch_source(context: &Context, ticket: &Ticket, scratch: &Arc<Scratch>
         )));
     }
     Ok(selector)
+}
+
+/// An archive that ends with an error once the job is over: the thread that unpacks it cannot be stopped from outside.
+struct WhileThere<'a> {
+    archive: File,
+    scratch: &'a Scratch,
+}
+
+impl Read for WhileThere<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.scratch.is_removed() {
+            return Err(io::Error::other("the job is over"));
+        }
+        self.archive.read(buffer)
+    }
 }
 
 /// The report first: a result whose evidence is missing would stay for ever.
@@ -192,7 +210,7 @@ async fn record_failure(context: &Context, ticket: &Ticket, error: &Error, facts
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(stopped) => Err(std::io::Error::other(stopped).into()),
+        Err(stopped) => Err(io::Error::other(stopped).into()),
     }
 }
 

@@ -17,9 +17,14 @@ use std::{
     env,
     io::{self, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// For the end of a report, once the program was told to stop.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub async fn run(args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
     if scan::address(&args.target)?.is_some() {
@@ -45,32 +50,49 @@ pub async fn run(args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
     };
     ensure!(request.since.is_none() || tree.commit.is_some(), "--since needs a git repository with a commit");
 
-    // Listened to once engines run: then a signal stops the scan in order, and no process and no copy of the source stays.
-    // Before that it ends the program at once, as usual.
-    let stop = async {
-        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
+    let (stop, scanned_all) = (CancellationToken::new(), CancellationToken::new());
+    listen(&stop, &scanned_all)?;
     let mut progress = Progress::new(terminal, Uuid::nil(), !args.follow.no_progress);
-    let scanned = dunlin_local::scan(&request, &mut progress, stop).await;
+    let scanned = dunlin_local::scan(&request, &mut progress, &stop).await;
     progress.finish();
-    match scanned {
+    scanned_all.cancel();
+    let outcome = match scanned {
         Ok(scanned) => {
-            let outcome = tell(&scanned, args, terminal);
+            let outcome = tell(&scanned, args, terminal, &stop);
             // The process ends now. To give back a hundred thousand findings, string by string, takes as long as to write them.
             let _: &Scanned = Box::leak(Box::new(scanned));
             outcome
         }
-        Err(Error::Stopped) => {
-            terminal.warning("the scan was stopped; results that were ready are kept");
-            Ok(Outcome::Incomplete)
-        }
         Err(error) => Err(error.into()),
+    };
+    if stop.is_cancelled() {
+        terminal.warning("the scan was stopped; results that were ready are kept");
+        return Ok(Outcome::Incomplete);
     }
+    outcome
+}
+
+/// From here on a signal stops the scan in order, and no process and no copy of the source stays. A second one ends the program
+/// at once, and so does the first when only the report is left and nobody reads it.
+fn listen(stop: &CancellationToken, scanned: &CancellationToken) -> anyhow::Result<()> {
+    let failed = "signals cannot be received";
+    let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).context(failed)?;
+    let (stop, scanned) = (stop.clone(), scanned.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = async { scanned.cancelled().await; tokio::time::sleep(LAST_WORDS).await } => {}
+        }
+        std::process::exit(Outcome::Incomplete as i32);
+    });
+    Ok(())
 }
 
 /// Why an engine must not run. One that is out of date finds other things than its results are kept for.
@@ -97,7 +119,7 @@ fn open_cache(terminal: &Terminal) -> Option<Cache> {
     opened.inspect_err(|error| terminal.warning(&format!("nothing is kept for the next scan: {error:#}"))).ok()
 }
 
-fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<Outcome> {
+fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal, stop: &CancellationToken) -> anyhow::Result<Outcome> {
     let (view, result) = (&scanned.view, &args.result);
     scan::tell_left(scanned.left.missing, scanned.left.behind_links, terminal);
     match result.format.report() {
@@ -107,15 +129,17 @@ fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<O
                 // A program that reads it gets the bytes; a terminal would obey what a file's name says.
                 None if io::stdout().is_terminal() => {
                     let mut safe = text::Cleaning::new(io::stdout().lock());
-                    report(scanned, format, &mut safe)?;
+                    report(scanned, format, stop, &mut safe)?;
                     safe.finish().context("the report could not be written")?;
                 }
-                None => match report(scanned, format, &mut BufWriter::new(io::stdout().lock())) {
+                None => match report(scanned, format, stop, &mut BufWriter::new(io::stdout().lock())) {
                     Err(error) if is_closed_pipe(&error) => {}
                     other => other?,
                 },
                 Some(path) => {
-                    result::write_file(path, |file| report(scanned, format, &mut BufWriter::new(file.as_file_mut())))?;
+                    result::write_file(path, |file| {
+                        report(scanned, format, stop, &mut BufWriter::new(file.as_file_mut()))
+                    })?;
                 }
             }
             terminal.note(render::scan::conclusion(view, None, terminal.err).trim_end());
@@ -127,12 +151,18 @@ fn tell(scanned: &Scanned, args: &Scan, terminal: &Terminal) -> anyhow::Result<O
     Ok(result::judge(view, result, terminal))
 }
 
-fn report(scanned: &Scanned, format: ReportFormat, out: &mut impl Write) -> anyhow::Result<()> {
+fn report(
+    scanned: &Scanned,
+    format: ReportFormat,
+    stop: &CancellationToken,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let mut writer: Box<dyn ReportWriter + '_> = format.writer(out, &scanned.head)?;
     for rule in &scanned.findings.rules {
         writer.rule(rule)?;
     }
     for finding in &scanned.findings.findings {
+        ensure!(!stop.is_cancelled(), Error::Stopped);
         writer.finding(finding)?;
     }
     writer.finish().context("the report cannot be written")

@@ -166,6 +166,7 @@ fn reason(reason: SkipReason) -> &'static str {
         SkipReason::SpecialFile => "not a file",
         SkipReason::NotUtf8 => "its name is not UTF-8",
         SkipReason::TooLarge => "too large",
+        SkipReason::TooDeep => "below too many folders",
         SkipReason::CaseCollision => "differs from another only in upper and lower case",
         SkipReason::GitInternals => "belongs to git",
         SkipReason::LfsPointer => "only a pointer of git lfs; git lfs pull gets the file",

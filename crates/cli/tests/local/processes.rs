@@ -1,6 +1,6 @@
 //! What engines may do, and what stays of them: nothing.
 
-use crate::world::{Run, World, finished};
+use crate::world::{GREP_PYTHON, Run, World, finished};
 use nix::{
     libc,
     sys::signal::{Signal, kill},
@@ -15,7 +15,7 @@ use std::{
         process::{CommandExt, ExitStatusExt},
     },
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -83,6 +83,54 @@ fn an_interrupt_ends_every_process_and_removes_the_copies() {
     }
 }
 
+/// Enough for a report that no pipe holds, and for copies that take a moment.
+fn many_files(world: &World) {
+    for n in 0..3000 {
+        world.write(&format!("many/{n}.py"), "eval(input())\n");
+    }
+    world.commit("many");
+}
+
+/// The exit code; the program must end by itself.
+fn code_of(child: &mut Child) -> Option<i32> {
+    let mut ended = None;
+    wait_until("the end of the scan", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.unwrap().code()
+}
+
+#[test]
+fn an_interrupt_while_files_are_copied_ends_the_scan_and_removes_the_copies() {
+    let world = World::new();
+    many_files(&world);
+    let mut child = world.command(&["--engines", "ruff"]).spawn().unwrap();
+    let copied = || world.left_over().iter().any(|name| world.path("tmp").join(name).join("source/many").is_dir());
+    wait_until("the first copies", copied);
+    send(&child, Signal::SIGINT);
+    assert_eq!(code_of(&mut child), Some(2));
+    assert!(world.left_over().is_empty(), "{:?}", world.left_over());
+}
+
+#[test]
+fn a_signal_is_heard_while_nobody_reads_the_report() {
+    let world = World::new();
+    many_files(&world);
+    let options = ["--engines", "ruff", "--format", "json"];
+    assert_eq!(world.scan(&options).code, 0);
+    // What a scan left that was killed goes also when every result is known.
+    let abandoned = world.path("tmp/dunlin-scan-abandoned");
+    fs::create_dir(&abandoned).unwrap();
+    fs::write(abandoned.join("lock"), "").unwrap();
+    let mut child = world.command(&options).spawn().unwrap();
+    let mut first = [0];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    send(&child, Signal::SIGTERM);
+    assert_eq!(code_of(&mut child), Some(2));
+    assert!(world.left_over().is_empty(), "{:?}", world.left_over());
+}
+
 #[test]
 fn a_scan_that_is_killed_leaves_no_process() {
     let world = World::new();
@@ -99,6 +147,37 @@ fn a_scan_that_is_killed_leaves_no_process() {
         world.scan(&["--engines", "ruff"]);
         world.left_over().is_empty()
     });
+}
+
+/// What a shell starts and leaves to the program that it becomes: `server & exec dunlin ...`, `exec dunlin ... > >(gzip > out.gz)`.
+#[test]
+fn processes_that_were_there_before_the_scan_are_left_alone() {
+    let world = World::new();
+    let mark = mark(5);
+    // The second engine leaves a daemon in the group of nobody; it goes, and they stay.
+    world.engine("ruff", &format!("#!/bin/sh\ncat app/*.py > /dev/null\nsetsid sleep 4{mark} &\nexit 9\n"));
+    let (pipe, out) = (world.path("pipe"), world.path("out"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!(
+        "(cat {pipe} > {out}; echo reader ended >> {out}) &\nsleep 3{mark} &\nexec \"$0\" \"$@\" > {pipe}",
+        pipe = pipe.display(),
+        out = out.display()
+    );
+    let scan = world.command(&["--format", "json"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(scan.get_program()).args(scan.get_args());
+    shell.envs(scan.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_eq!(shell.stderr(Stdio::null()).status().unwrap().code(), Some(2));
+    let text = || fs::read_to_string(&out).unwrap_or_default();
+    wait_until("the end of the reader", || text().ends_with("reader ended\n"));
+    assert!(text().contains("\"findings\""), "{}", text());
+    assert_eq!(with(&format!("4{mark}")), 0, "the engine's own daemon");
+    assert_eq!(with(&format!("3{mark}")), 1);
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        if fs::read(process.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\03{mark}\0").as_bytes()) {
+            kill(Pid::from_raw(process.file_name().to_str().unwrap().parse().unwrap()), Signal::SIGKILL).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -159,6 +238,38 @@ fn scan_with_a_thief(user: Option<u32>) -> Run {
         command.uid(user).gid(user);
     }
     finished(command.spawn().unwrap())
+}
+
+/// As root, who can become somebody else: root's own processes are not bounded.
+#[test]
+fn what_the_user_starts_meanwhile_leaves_room_for_the_engine_and_a_fork_bomb_ends() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let scan = |world: &World| {
+        give(world.dir.path(), NOBODY);
+        let mut command = world.command(&["--engines", "ruff", "--no-cache"]);
+        command.uid(NOBODY).gid(NOBODY);
+        command.spawn().unwrap()
+    };
+    let world = World::new();
+    let mark = mark(6);
+    let waiting = format!("#!/bin/sh\nsleep 3.0{mark}\n");
+    world.engine("ruff", &GREP_PYTHON.replace("#!/bin/sh\n", &waiting));
+    let child = scan(&world);
+    wait_until("the start of the engine", || with(&mark) == 1);
+    let build = "import threading, time\nfor n in range(600): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\nprint(flush=True)\ntime.sleep(600)";
+    let mut build = Command::new("python3").args(["-c", build]).uid(NOBODY).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(build.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    assert_eq!(with(&mark), 1, "the engine was faster, so this says nothing");
+    let run = finished(child);
+    build.kill().unwrap();
+    build.wait().unwrap();
+    assert!(run.code == 0 && run.out.contains("app/main.py:5"), "{run:?}");
+
+    world.engine("ruff", "#!/bin/sh\nbomb() { bomb & bomb & wait; }\nbomb\n");
+    let run = finished(scan(&world));
+    assert!(run.code == 2 && run.out.contains("more than 200 processes"), "{run:?}");
 }
 
 fn give(path: &Path, user: u32) {

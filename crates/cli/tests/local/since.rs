@@ -1,6 +1,6 @@
 //! `--since`: what is new, and what only moved.
 
-use crate::world::World;
+use crate::world::{World, git};
 
 const SINCE: [&str; 4] = ["--engines", "ruff", "--since", "HEAD"];
 
@@ -24,7 +24,7 @@ fn a_renamed_file_is_not_new_and_what_is_gone_is_fixed() {
     let world = World::new();
     let from = world.repo().join("app/main.py");
     std::fs::rename(from, world.repo().join("app/renamed.py")).unwrap();
-    crate::world::git(&world.repo(), &["add", "-A"]);
+    git(&world.repo(), &["add", "-A"]);
     assert!(world.places(&SINCE).1.is_empty());
     world.write("app/renamed.py", "print(1)\n");
     let run = world.scan(&SINCE);
@@ -48,7 +48,7 @@ fn no_hook_and_no_filter_of_the_repository_runs() {
     world.write(".gitattributes", "*.py filter=evil diff=evil\n");
     world.commit("attributes");
     for key in ["filter.evil.smudge", "filter.evil.clean", "diff.evil.textconv", "core.fsmonitor"] {
-        crate::world::git(&world.repo(), &["config", key, &command]);
+        git(&world.repo(), &["config", key, &command]);
     }
     let hook = world.repo().join(".git/hooks/post-checkout");
     std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
@@ -57,6 +57,47 @@ fn no_hook_and_no_filter_of_the_repository_runs() {
     world.write("app/clean.py", "eval('new here')\n");
     assert_eq!(world.places(&SINCE).1, ["app/clean.py:1"]);
     assert!(!mark.exists());
+
+    // Nor what fetches an object that a partial clone is without. A rule for one protocol overrides one for all.
+    world.commit("new");
+    let object = git(&world.repo(), &["rev-parse", "HEAD:app/clean.py"]);
+    std::fs::remove_file(world.repo().join(".git/objects").join(&object[..2]).join(&object[2..])).unwrap();
+    let here = world.repo().display().to_string();
+    for (key, value) in [
+        ("core.repositoryformatversion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("protocol.allow", "always"),
+        ("protocol.file.allow", "always"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", here.as_str()),
+        ("remote.origin.uploadpack", &format!("{command} | git-upload-pack")),
+    ] {
+        git(&world.repo(), &["config", key, value]);
+    }
+    // The git of this test has run the filter.
+    std::fs::remove_file(&mark).unwrap();
+    let run = world.scan(&SINCE);
+    assert!(run.code == 3 && run.err.contains("git fetch --refetch --no-filter"), "{run:?}");
+    assert_eq!(world.scan(&["--engines", "ruff", "--untracked"]).code, 0);
+    assert!(!mark.exists());
+}
+
+#[test]
+fn what_a_partial_clone_is_without_can_be_fetched_as_is_said() {
+    let world = World::new();
+    world.write("app/main.py", "eval('second')\n");
+    world.commit("second");
+    let (origin, clone) = (world.path("origin"), world.repo());
+    std::fs::rename(&clone, &origin).unwrap();
+    git(&origin, &["config", "uploadpack.allowFilter", "true"]);
+    let from = format!("file://{}", origin.display());
+    git(world.dir.path(), &["clone", "-q", "--filter=blob:none", &from, "repo"]);
+    let since = ["--engines", "ruff", "--since", "HEAD~1"];
+    let run = world.scan(&since);
+    let advice = run.err.rsplit_once("fetch it first: git ").map(|(_, words)| words.trim().to_owned());
+    let advice = advice.unwrap_or_else(|| panic!("{run:?}"));
+    git(&clone, &advice.split(' ').collect::<Vec<_>>());
+    assert_eq!(world.places(&since).1, ["app/main.py:1"]);
 }
 
 #[test]

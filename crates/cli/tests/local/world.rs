@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Writes what `grep` finds in the files that the engine sees as SARIF. `$1` of the manifest's command line is no matter.
-const GREP_PYTHON: &str = r#"#!/bin/sh
+pub const GREP_PYTHON: &str = r#"#!/bin/sh
 out=
 while [ $# -gt 0 ]; do
     [ "$1" = --output-file ] && out=$2

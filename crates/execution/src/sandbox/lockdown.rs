@@ -106,7 +106,13 @@ fn lock_down(policy: &Policy) -> Result<Layers, Refusal> {
             "this kernel has no landlock, and without it the engine could read everything that the user can".to_owned()
         );
     }
-    syscalls::install(policy.runner_pid).map_err(|error| match std::error::Error::source(&error) {
+    let place = syscalls::Place {
+        runner_pid: policy.runner_pid,
+        engine_pid: std::process::id(),
+        shares_user: !matches!(policy.identity, Identity::Become { .. }),
+        signals_are_scoped: landlock >= restrict::SCOPES_SIGNALS,
+    };
+    syscalls::install(place).map_err(|error| match std::error::Error::source(&error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     })?;

@@ -6,6 +6,7 @@
 pub mod lockdown;
 pub mod paths;
 pub mod policy;
+pub mod remove;
 mod restrict;
 mod syscalls;
 

@@ -1,6 +1,6 @@
 //! Which files an engine sees, and as whom: worked out by the runner before it starts the lockdown.
 
-use super::policy::Identity;
+use super::{policy::Identity, remove::remove_tree};
 use rustix::{
     fs::{Gid, Uid, chown},
     process::geteuid,
@@ -10,6 +10,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Where programs, their libraries and interpreters are.
@@ -120,6 +121,7 @@ fn others_reach(path: &Path) -> bool {
 pub struct Scratch {
     /// The folder of everything, and the one of the source where that is apart.
     roots: Vec<PathBuf>,
+    removed: AtomicBool,
     /// The source: the engine reads it.
     pub source: PathBuf,
     /// Beside the source, on the same file system; not there yet.
@@ -152,6 +154,7 @@ impl Scratch {
             out: root.path().join("out"),
             own: root.path().join("own"),
             roots: [Some(root), apart].into_iter().flatten().map(tempfile::TempDir::keep).collect(),
+            removed: AtomicBool::new(false),
         };
         for folder in [&scratch.source, &scratch.work, &scratch.out, &scratch.own] {
             DirBuilder::new().mode(0o700).create(folder)?;
@@ -179,9 +182,18 @@ impl Scratch {
         Ok(())
     }
 
-    /// Removes all of it; what is gone already is fine.
+    /// Removes all of it; what is gone already is fine. A thread that still writes in there holds the folders too: what it has
+    /// made meanwhile vanishes when it lets go.
     pub fn remove(&self) {
+        self.removed.store(true, Ordering::Relaxed);
         self.roots.iter().for_each(|root| remove(root));
+    }
+}
+
+impl Scratch {
+    /// Nobody needs any more what is written there.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
     }
 }
 
@@ -192,26 +204,8 @@ impl Drop for Scratch {
 }
 
 fn remove(root: &Path) {
-    let removed = fs::remove_dir_all(root).or_else(|_| {
-        // The engine may have taken away its own rights on a folder, which stops a runner that is not root.
-        open_up(root);
-        fs::remove_dir_all(root)
-    });
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::error!(path = %root.display(), %error, "scratch folder could not be removed");
-        }
-        _ => {}
-    }
-}
-
-fn open_up(folder: &Path) {
-    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // Of the entry itself, not of what a link points to.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+    if let Err(error) = remove_tree(root) {
+        tracing::error!(path = %root.display(), %error, "scratch folder could not be removed");
     }
 }
 

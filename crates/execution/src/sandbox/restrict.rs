@@ -8,6 +8,8 @@ use landlock::{
 
 /// The newest version this was written against; on an older kernel the crate drops what that kernel does not know.
 const VERSION: ABI = ABI::V9;
+/// From this version on, a process in the domain signals none outside.
+pub const SCOPES_SIGNALS: u32 = 6;
 
 /// Restricts this thread and whatever it executes. Nothing that is not named in `policy` can be opened any more, no TCP
 /// port used, no process outside signalled or traced. Answers the version in force, 0 for none.

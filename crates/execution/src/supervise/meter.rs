@@ -1,7 +1,7 @@
 //! What the engine uses at this moment: memory of all its processes, and the disk.
 
 use super::tree::{self, Process};
-use rustix::{fs::statvfs, param::page_size};
+use rustix::{fs::statvfs, io::Errno, param::page_size};
 use std::{
     fs, io,
     os::unix::fs::MetadataExt,
@@ -71,6 +71,9 @@ pub fn disk(folders: &[PathBuf], limits: DiskLimits) -> Option<String> {
     for folder in folders {
         used.walk(folder, limits);
     }
+    if let Some(why) = used.unseen {
+        return Some(why.to_owned());
+    }
     used.bytes += deleted_but_open();
     if used.bytes > limits.bytes {
         return Some(format!("it wrote more than {} bytes", limits.bytes));
@@ -86,13 +89,27 @@ pub fn disk(folders: &[PathBuf], limits: DiskLimits) -> Option<String> {
 struct Used {
     bytes: u64,
     entries: u64,
+    /// Why something of it was not seen, which nobody makes who means well.
+    unseen: Option<&'static str>,
 }
 
 impl Used {
     fn walk(&mut self, folder: &Path, limits: DiskLimits) {
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.unseen = self.unseen.or(match Errno::from_io_error(&error) {
+                        Some(Errno::NAMETOOLONG) => Some("it made folders below folders, more than a path can name"),
+                        Some(Errno::ACCESS) => Some("it made a folder that nobody may look into"),
+                        // Gone in between.
+                        _ => None,
+                    });
+                    continue;
+                }
+            };
+            for entry in entries.flatten() {
                 self.entries += 1;
                 // Enough is known; a walk over millions of files would take longer than it takes to make them.
                 if self.entries > limits.entries {
@@ -144,6 +161,23 @@ mod tests {
         assert_eq!(problem, "it wrote more than 200000 bytes");
         let problem = disk(&folders, DiskLimits { entries: 2, ..WIDE }).unwrap();
         assert_eq!(problem, "it made more than 2 files");
+    }
+
+    #[test]
+    fn folders_that_no_path_reaches_are_no_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let name = "d".repeat(250);
+        let mut folder = fs::File::open(&root).unwrap();
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&folder, name.as_str(), rustix::fs::Mode::RWXU).unwrap();
+            let flags = rustix::fs::OFlags::DIRECTORY;
+            folder = rustix::fs::openat(&folder, name.as_str(), flags, rustix::fs::Mode::empty()).unwrap().into();
+        }
+        let problem = disk(std::slice::from_ref(&root), WIDE).unwrap();
+        assert_eq!(problem, "it made folders below folders, more than a path can name");
+        crate::remove_tree(&root).unwrap();
     }
 
     #[test]

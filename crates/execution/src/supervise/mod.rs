@@ -5,6 +5,7 @@ mod output;
 mod tree;
 
 pub use meter::DiskLimits;
+pub use tree::Before;
 
 use crate::sandbox::{Layers, Policy, Status};
 use output::Capture;
@@ -94,16 +95,16 @@ pub fn prepare_process() -> io::Result<()> {
 }
 
 /// Makes this process the parent of whatever its children leave behind, and closes its memory to engines under the same
-/// user. For a process that starts others which run engines.
-pub fn adopt_orphans() -> io::Result<()> {
+/// user. For a process that starts others which run engines. Answers what is below it already, which is somebody else's.
+pub fn adopt_orphans() -> io::Result<Before> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_child_subreaper(Pid::from_raw(std::process::id().cast_signed()))?;
-    Ok(())
+    Ok(Before::now())
 }
 
-/// Kills every descendant of this process; answers how many the kernel does not let go.
-pub fn kill_descendants() -> usize {
-    tree::kill_all(None)
+/// Kills every descendant of this process but those of `before`; answers how many the kernel does not let go.
+pub fn kill_descendants(before: &Before) -> usize {
+    tree::kill_all(None, before)
 }
 
 /// Kills everything when it goes away: on return, on an early end of the future, on a panic.
@@ -111,7 +112,7 @@ struct NothingSurvives;
 
 impl Drop for NothingSurvives {
     fn drop(&mut self) {
-        tree::kill_all(None);
+        tree::kill_all(None, &Before::default());
     }
 }
 
@@ -156,7 +157,7 @@ pub async fn run(engine: &Engine) -> io::Result<Ran> {
     };
     let duration = begin.elapsed();
     // What is left is dying inside the kernel, and runs no further; it is in the log.
-    tree::kill_all(child.id().map(u32::cast_signed));
+    tree::kill_all(child.id().map(u32::cast_signed), &Before::default());
     if stopped.is_err() {
         let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
     }

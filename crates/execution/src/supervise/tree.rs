@@ -1,11 +1,12 @@
 //! Every process that the engine started, however it tried to get away.
 //!
 //! The runner is a subreaper: a process whose parent dies becomes the runner's child, whatever its session or group. The
-//! runner starts nothing but engines, one at a time, so all its descendants are the engine's.
+//! runner starts nothing but engines, one at a time, so all its descendants are the engine's. A process that was given others
+//! by whoever started it says so before ([`Before`]).
 
 use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, kill_process_group, waitpid};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
     time::{Duration, Instant},
 };
@@ -18,6 +19,8 @@ pub struct Process {
     pub pid: i32,
     pub parent: i32,
     pub group: i32,
+    /// In ticks since the machine started: with the number it names one process.
+    pub started: u64,
     pub zombie: bool,
     /// By a signal: it runs no further.
     pub stopped: bool,
@@ -46,9 +49,31 @@ pub fn descendants() -> Vec<Process> {
     found
 }
 
-/// The descendants that are more than a record.
-pub fn alive() -> Vec<Process> {
-    descendants().into_iter().filter(|process| !process.zombie).collect()
+/// The descendants that were there at one moment: a shell's, which becomes this program while its other children go on.
+#[derive(Debug, Default)]
+pub struct Before {
+    processes: HashSet<(i32, u64)>,
+}
+
+impl Before {
+    pub fn now() -> Self {
+        Self { processes: descendants().iter().map(|process| (process.pid, process.started)).collect() }
+    }
+
+    /// Keeps, of all `descendants`, the ones that are neither in here nor below one that is; answers the groups of the others.
+    /// `descendants` have parents before children.
+    fn part(&self, descendants: &mut Vec<Process>) -> BTreeSet<i32> {
+        let (mut spared, mut groups) = (HashSet::new(), BTreeSet::new());
+        descendants.retain(|process| {
+            let spare = self.processes.contains(&(process.pid, process.started)) || spared.contains(&process.parent);
+            if spare {
+                spared.insert(process.pid);
+                groups.insert(process.group);
+            }
+            !spare
+        });
+        groups
+    }
 }
 
 /// `pid (name) state ppid ...`; the name may hold anything, brackets and newlines too (proc(5)).
@@ -59,26 +84,31 @@ fn parse_stat(pid: i32, stat: &[u8]) -> Option<Process> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // State is field 3, resident memory field 24.
-    let resident_pages = fields.nth(24 - 6)?.parse().unwrap_or(0);
-    Some(Process { pid, parent, group, zombie: matches!(state, "Z" | "X"), stopped: state == "T", resident_pages })
+    // State is field 3, the start field 22, resident memory field 24.
+    let started = fields.nth(22 - 6)?.parse().ok()?;
+    let resident_pages = fields.nth(24 - 23)?.parse().unwrap_or(0);
+    let zombie = matches!(state, "Z" | "X");
+    Some(Process { pid, parent, group, started, zombie, stopped: state == "T", resident_pages })
 }
 
 /// Kills and reaps everything; answers how many are still there, which is 0 unless the kernel itself is stuck.
 ///
-/// `keep` is a child that somebody else waits for: it is killed, and reaped by its owner.
-pub fn kill_all(keep: Option<i32>) -> usize {
+/// `keep` is a child that somebody else waits for: it is killed, and reaped by its owner. What was there `before` is spared,
+/// with all that it starts.
+pub fn kill_all(keep: Option<i32>, before: &Before) -> usize {
     let begin = Instant::now();
     // First stop, then kill: what is stopped cannot start more, so even a fork bomb comes to an end.
     for signal in [Signal::STOP, Signal::KILL] {
-        let mut before = 0;
+        let mut last_time = 0;
         loop {
             reap_orphans(keep);
-            let alive = alive();
-            send(signal, &alive);
+            let mut alive = descendants();
+            let spared = before.part(&mut alive);
+            alive.retain(|process| !process.zombie);
+            send(signal, &alive, &spared);
             let settled = match signal {
                 // Twice: a child may appear behind the back of one look.
-                Signal::STOP => alive.len() == before && alive.iter().all(|process| process.stopped),
+                Signal::STOP => alive.len() == last_time && alive.iter().all(|process| process.stopped),
                 _ => alive.is_empty(),
             };
             if settled {
@@ -92,7 +122,7 @@ pub fn kill_all(keep: Option<i32>) -> usize {
                 tracing::error!(processes = alive.len(), "processes of the engine cannot be killed");
                 return alive.len();
             }
-            before = alive.len();
+            last_time = alive.len();
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -101,10 +131,11 @@ pub fn kill_all(keep: Option<i32>) -> usize {
 }
 
 /// By group first: one call reaches hundreds at the same moment, and a fork bomb leaves the runner little time for many.
-fn send(signal: Signal, processes: &[Process]) {
+fn send(signal: Signal, processes: &[Process], spared: &BTreeSet<i32>) {
     let groups: BTreeSet<i32> = processes.iter().map(|process| process.group).collect();
+    let groups = groups.difference(spared).copied();
     let own = getpgrp();
-    for group in groups.into_iter().filter_map(Pid::from_raw).filter(|group| *group != own && *group != Pid::INIT) {
+    for group in groups.filter_map(Pid::from_raw).filter(|group| *group != own && *group != Pid::INIT) {
         let _ = kill_process_group(group, signal);
     }
     for pid in processes.iter().filter_map(|process| Pid::from_raw(process.pid)) {
@@ -142,11 +173,43 @@ mod tests {
             let process = parse_stat(7, format!("7 ({name}) {rest}").as_bytes()).unwrap();
             assert_eq!(
                 process,
-                Process { pid: 7, parent: 41, group: 7, zombie: false, stopped: false, resident_pages: 1234 },
+                Process {
+                    pid: 7,
+                    parent: 41,
+                    group: 7,
+                    started: 12345,
+                    zombie: false,
+                    stopped: false,
+                    resident_pages: 1234
+                },
                 "{name:?}"
             );
         }
         assert_eq!(parse_stat(7, b"7 (cut"), None);
+    }
+
+    #[test]
+    fn what_was_there_before_is_spared_with_all_below_it() {
+        let process = |pid, parent, group, started| Process {
+            pid,
+            parent,
+            group,
+            started,
+            zombie: false,
+            stopped: false,
+            resident_pages: 0,
+        };
+        let before = Before { processes: HashSet::from([(10, 1), (20, 1)]) };
+        // 20 has ended, and its number is another's now.
+        let mut all = vec![
+            process(10, 1, 10, 1),
+            process(20, 1, 20, 9),
+            process(11, 10, 11, 5),
+            process(12, 11, 11, 6),
+            process(21, 20, 11, 9),
+        ];
+        assert_eq!(before.part(&mut all), BTreeSet::from([10, 11]));
+        assert_eq!(all.iter().map(|process| process.pid).collect::<Vec<_>>(), [20, 21]);
     }
 
     #[test]

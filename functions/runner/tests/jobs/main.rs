@@ -11,6 +11,7 @@ mod engines;
 mod flow;
 mod hostile;
 mod lambda;
+mod same_user;
 mod support;
 
 /// The runner as a process: all tests start this one again, in a process of its own and with [`support::MANIFEST`] set; there it

@@ -43,7 +43,7 @@ const SANDBOX: &str = "TEST_SANDBOX_PROGRAM";
 /// Set: the kernel seems to be without Landlock.
 const NO_LANDLOCK: &str = "TEST_NO_LANDLOCK";
 /// Somebody without an account. The last number that containers with mapped users have.
-const NOBODY: u32 = 65_533;
+pub const NOBODY: u32 = 65_533;
 
 /// The runner as a process, with a catalog of one test engine.
 pub fn become_runner(manifest: &OsStr) -> ! {
@@ -63,6 +63,8 @@ pub fn become_runner(manifest: &OsStr) -> ! {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let code = runtime.block_on(batch::run(read));
+    // As in main: threads that are still at work are waited for.
+    drop(runtime);
     // `ExitCode` has no number to read back; main's way of ending is the only one it has.
     std::process::exit(
         format!("{code:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(99),
