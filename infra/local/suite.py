@@ -94,8 +94,8 @@ def containers_wanted() -> bool:
     if os.environ.get("DUNLIN_TEST_CONTAINERS") == "no":
         return False
     if os.geteuid() != 0:
-        raise Problem("one end-to-end test builds an engine image and runs it as a container, which needs root; run "
-                      "`make test` as root, or all the rest with `DUNLIN_TEST_CONTAINERS=no make test`")
+        raise Problem("two end-to-end tests build images and run them as containers, which needs root; run `make test` "
+                      "as root, or all the rest with `DUNLIN_TEST_CONTAINERS=no make test`")
     return True
 
 
@@ -132,7 +132,7 @@ def test(suite: Suite) -> None:
         suite.step("end-to-end tests", [*_END_TO_END, "--no-fail-fast", "--", "--test-threads=1", *leave_out], values,
                    counts=True)
         if leave_out:
-            say("left out, as DUNLIN_TEST_CONTAINERS=no says: the end-to-end test of containers")
+            say("left out, as DUNLIN_TEST_CONTAINERS=no says: the end-to-end tests of containers")
         # Last: it leaves scans of nothing behind, and credentials under made-up names.
         suite.step("the API against its document", [sys.executable, "infra/local/apicheck.py", "--stack", "test"])
     except Failed:
