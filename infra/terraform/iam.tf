@@ -73,7 +73,8 @@ locals {
       { sid = "ReadNotices", actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], resources = ["${local.queues_arn}-notices"] },
       { sid = "ReadWhatEnded", actions = ["s3:GetObject"], resources = [local.objects.ended] },
       { sid = "RememberNotifications", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.objects.notifications] },
-      { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook/receiver-??????"] },
+      # A secret that is not there has no suffix yet. Without the second, organisations without a webhook answer 403 and not "not found".
+      { sid = "ReadWebhooks", actions = ["secretsmanager:GetSecretValue"], resources = ["${local.secrets_arn}/tenants/*/webhook/receiver-??????", "${local.secrets_arn}/tenants/*/webhook/receiver"] },
     ]
 
     recorder = [

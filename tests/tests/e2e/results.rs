@@ -212,6 +212,23 @@ async fn a_webhook_hears_of_the_end_once_signed_and_with_the_same_trace() -> Res
     Ok(())
 }
 
+/// "Nobody is to be told" is an answer too, and not a permission that is missing.
+#[tokio::test]
+async fn without_a_webhook_the_notifier_has_told_everybody() -> Result<()> {
+    let (api, cloud) = (Api::demo().await?, Cloud::connect().await?);
+    let id = api.scan(api.upload("no webhook", &[("app.py", &weak_python(1))]).await?, Some(&["ruff"])).await?;
+    api.ended(&id).await?;
+    let arn =
+        format!("{}:{id}", dunlin_tests::cloud::value("STATE_MACHINE_ARN")?.replace(":stateMachine:", ":execution:"));
+    let output = wait::until("the execution's output", Duration::from_secs(30), async || {
+        let told = cloud.workflows.describe_execution().execution_arn(&arn).send().await?;
+        Ok(told.output().map(str::to_owned))
+    })
+    .await?;
+    ensure!(serde_json::from_str::<Value>(&output)? == json!({ "receivers_told": true }), "{output}");
+    Ok(())
+}
+
 /// Its state machine was stopped and tells nobody.
 #[tokio::test]
 async fn a_webhook_hears_of_a_scan_that_was_cancelled() -> Result<()> {
