@@ -188,9 +188,7 @@ impl Scratch {
         self.removed.store(true, Ordering::Relaxed);
         self.roots.iter().for_each(|root| remove(root));
     }
-}
 
-impl Scratch {
     /// Nobody needs any more what is written there.
     pub fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
